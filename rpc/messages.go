@@ -1,0 +1,306 @@
+package rpc
+
+import (
+	"github.com/benchfs/benchfs/core/layout"
+	"github.com/benchfs/benchfs/internal/inode"
+)
+
+// MsgType says what a frame asks for. The numbers are part of the wire protocol: append, never renumber.
+type MsgType uint16
+
+// Requests. The comment gives: body → body of the reply; payloads where there are any.
+const (
+	MsgHello    MsgType = 1 + iota // Hello, payload: reply address → HelloReply
+	MsgBye                         // – → –. The session ends, its handles are released
+	MsgEcho                        // –, payload → –, the same payload. The self-test at connect
+	MsgDescribe                    // – → –, payload: the node's registry record (JSON)
+
+	MsgReadChunk      // ReadChunk → ReadChunkReply, payload: the bytes that are present
+	MsgWriteChunk     // WriteChunk, payload → –
+	MsgReserveChunk   // ReserveChunk → –
+	MsgTruncateChunks // TruncateChunks → –
+	MsgPurgeChunks    // PurgeChunks → –
+	MsgSyncChunks     // SyncChunks → –
+	MsgStatStore      // – → StatStoreReply
+
+	MsgLookup        // Lookup → EntryReply
+	MsgCreateFile    // Create → EntryReply
+	MsgCreateDir     // Create → EntryReply
+	MsgCreateSymlink // Create, payload: target → EntryReply
+	MsgDelete        // Delete → –
+	MsgRemoveDir     // Delete → –
+	MsgRename        // Rename → –
+	MsgLink          // LinkEntry → –
+	MsgReadlink      // InodeRequest → –, payload: target
+	MsgGetAttr       // InodeRequest → AttrReply
+	MsgSetAttr       // SetAttr → AttrReply
+	MsgExtend        // Extend → AttrReply
+	MsgAppend        // Append → AppendReply
+	MsgTruncate      // Truncate → AttrReply
+	MsgGetRuns       // InodeRequest → –, payload: runs
+	MsgAddRun        // AddRun → –, payload: the runs that now cover the asked range
+	MsgOpen          // OpenHandle → AttrReply
+	MsgRelease       // ReleaseHandle → –
+	MsgReadDir       // ReadDir → ReadDirReply, payload: entries
+	MsgDirInfo       // InodeRequest → DirInfoReply
+
+	MsgPrepare  // Prepare, payload: TxOps → –
+	MsgCommit   // TxRequest → –
+	MsgAbort    // TxRequest → –
+	MsgTxStatus // TxRequest → TxStatusReply
+
+	MsgMax // one past the last
+)
+
+// Hello opens a session. Header.Client names the client, Header.Session is 0.
+type Hello struct {
+	Epoch       uint32 // of the client's cluster map; 0 = not known yet (only Describe is allowed then)
+	Incarnation uint64 // of the daemon that is expected; 0 = any
+	Peer        PeerID // who the client believes to be talking to
+	PID         uint32
+	PIDStart    uint64 // start time of the process in clock ticks since boot, from /proc/PID/stat: tells a reused pid
+	UID         uint32
+	HostID      []byte // ≤ 64 bytes
+	Secret      []byte // the job's secret, ≤ 64 bytes
+	Build       []byte // ≤ 64 bytes, for logs
+}
+
+// HelloReply accepts a session.
+type HelloReply struct {
+	Session     uint32
+	Epoch       uint32
+	Incarnation uint64
+	Peer        PeerID
+	Shards      uint32 // in the whole cluster
+	MaxBulk     uint64 // largest payload of one message: bytes
+	ChunkBits   uint8  // default chunk size of new files
+	Build       []byte
+}
+
+// ReadChunk asks for [Offset, Offset+Length) of one chunk. Absent bytes (never written, or cut off) are only ever at the
+// end of the answer: Present tells how many bytes the owner has from Offset on, and all of them are in the payload.
+// A hole in the middle of what the owner has is zeros that the owner confirms.
+type ReadChunk struct {
+	Ino    inode.Ino
+	Chunk  uint64
+	Offset uint32
+	Length uint32
+	Gen    uint32 // inode.Attr.TruncGen
+}
+
+// ReadChunkReply precedes the payload.
+type ReadChunkReply struct{ Present uint32 }
+
+// WriteChunk stores the payload at Offset of one chunk. Length == payload length.
+type WriteChunk struct {
+	Ino       inode.Ino
+	Chunk     uint64
+	Offset    uint32
+	Length    uint32
+	Gen       uint32
+	ChunkBits uint8 // chunk size of the file: Offset+Length ≤ 1 << ChunkBits
+}
+
+// ReserveChunk makes sure that later writes to [0, Length) of the chunk do not fail for want of space.
+type ReserveChunk struct {
+	Ino       inode.Ino
+	Chunk     uint64
+	Length    uint32
+	Gen       uint32
+	ChunkBits uint8
+}
+
+// TruncateChunks drops every byte of the file at or beyond Size from this owner and makes Gen the generation
+// that requests must carry from now on. Repeating it is harmless; an older Gen than the owner's is ignored.
+type TruncateChunks struct {
+	Ino       inode.Ino
+	Gen       uint32
+	Size      uint64
+	ChunkBits uint8
+}
+
+// PurgeChunks drops all chunks of an inode that no longer exists.
+type PurgeChunks struct{ Ino inode.Ino }
+
+// SyncChunks makes the file's chunks at this owner (Ino 0: all, and the log) survive power loss, where the medium can.
+type SyncChunks struct{ Ino inode.Ino }
+
+// StatStoreReply is one shard's part of statfs.
+type StatStoreReply struct {
+	CapacityBytes uint64
+	UsedBytes     uint64
+	Chunks        uint64
+	Inodes        uint64
+}
+
+// Lookup finds an entry. With Open, and if the inode is on the same shard and no directory or symlink, handle Handle of the
+// client is opened in the same step (EntryReply.Opened).
+type Lookup struct {
+	Parent inode.Ino
+	Name   []byte
+	Open   bool
+	Handle uint64
+}
+
+// Create makes an entry and its inode on the entry's shard. Exclusive: EEXIST if the name is there; otherwise (files only)
+// an existing entry is the answer, with Created false.
+type Create struct {
+	Parent    inode.Ino
+	Name      []byte
+	Mode      uint32
+	UID       uint32
+	GID       uint32
+	Exclusive bool
+	Open      bool
+	Handle    uint64
+	Layout    layout.Layout // Strategy None: the server's default
+}
+
+// EntryReply tells what a name stands for. HasAttr is false when the inode lives on another shard (ask it with GetAttr).
+type EntryReply struct {
+	Ino     inode.Ino
+	Kind    inode.Kind
+	Created bool
+	Opened  bool
+	HasAttr bool
+	Attr    inode.Attr
+}
+
+// Delete removes the entry if it still stands for Ino (StatusStaleView if not). Sent to the shard that holds the entry.
+// MsgDelete: files and symlinks (EISDIR for a directory); MsgRemoveDir: directories.
+type Delete struct {
+	Parent inode.Ino
+	Name   []byte
+	Ino    inode.Ino
+}
+
+// Rename is sent to the shard that will hold the new entry. Ino and Target are what the client saw at the old and the
+// new name (Target 0: nothing); StatusStaleView if that has changed.
+type Rename struct {
+	OldParent  inode.Ino
+	OldName    []byte
+	NewParent  inode.Ino
+	NewName    []byte
+	Ino        inode.Ino
+	Kind       inode.Kind
+	Target     inode.Ino
+	TargetKind inode.Kind
+}
+
+// LinkEntry is sent to the shard that will hold the new entry.
+type LinkEntry struct {
+	Ino    inode.Ino
+	Kind   inode.Kind // of Ino
+	Parent inode.Ino
+	Name   []byte
+}
+
+// InodeRequest names an inode.
+type InodeRequest struct{ Ino inode.Ino }
+
+// AttrReply carries the attributes after the operation.
+type AttrReply struct{ Attr inode.Attr }
+
+// SetAttr changes the fields that Mask names, to those of Attr.
+type SetAttr struct {
+	Ino   inode.Ino
+	Mask  inode.SetMask
+	Mode  uint32
+	UID   uint32
+	GID   uint32
+	Atime int64
+	Mtime int64
+	// Layout: directories (what new files inherit), and files of size 0 that were never written.
+	Layout layout.Layout
+}
+
+// Extend makes the file at least End bytes long and stamps mtime: it accompanies each write beyond the known size.
+// StatusStaleGen if Gen is not the inode's.
+type Extend struct {
+	Ino inode.Ino
+	End uint64
+	Gen uint32
+}
+
+// Append reserves Length bytes at the end of the file: the size grows by Length at once, Offset is where they begin.
+type Append struct {
+	Ino    inode.Ino
+	Length uint64
+}
+
+// AppendReply gives the reserved offset and the attributes after it.
+type AppendReply struct {
+	Offset uint64
+	Attr   inode.Attr
+}
+
+// Truncate sets the size, up or down. The answer comes when every owner has dropped what is beyond it.
+type Truncate struct {
+	Ino  inode.Ino
+	Size uint64
+}
+
+// AddRun publishes, after the data, that chunks [First, First+Count) of a Local file are on Shard. Where somebody else was
+// first, theirs stays: the reply's payload says who owns what, and the writer writes again to the owner.
+type AddRun struct {
+	Ino inode.Ino
+	Gen uint32
+	Run layout.Run
+}
+
+// OpenHandle registers handle Handle of the client on the inode: while there is one, the inode and its chunks outlive its
+// names. Repeating it is harmless.
+type OpenHandle struct {
+	Ino    inode.Ino
+	Handle uint64
+}
+
+// ReleaseHandle drops it. Mtime ≠ 0: the time of the last overwrite through it (inode.SetMtimeMax).
+type ReleaseHandle struct {
+	Ino    inode.Ino
+	Handle uint64
+	Mtime  int64
+}
+
+// ReadDir asks one shard for its entries of a directory, in creation order, after Cookie (0: from the start).
+type ReadDir struct {
+	Dir    inode.Ino
+	Cookie uint64
+	Max    uint32 // bytes of payload at most
+}
+
+// ReadDirReply precedes the payload: Count times DirEntry.
+type ReadDirReply struct {
+	Count uint32
+	Next  uint64 // cookie for the next page
+	EOF   bool
+}
+
+// DirEntry is one entry in a ReadDir payload. HasAttr as in EntryReply.
+type DirEntry struct {
+	Cookie  uint64 // resumes right after this entry
+	Ino     inode.Ino
+	Kind    inode.Kind
+	HasAttr bool
+	Attr    inode.Attr
+	Name    []byte
+}
+
+// DirInfoReply is one shard's part of a directory.
+type DirInfoReply struct {
+	Entries uint64
+	Subdirs uint64
+	Mtime   int64 // of the last entry added or removed here; 0 = never
+}
+
+// Prepare asks a shard to check, log and hold the steps in the payload.
+type Prepare struct {
+	Tx    uint64 // upper 16 bits: coordinating shard
+	Count uint32 // steps in the payload
+}
+
+// TxRequest names an operation over several shards.
+type TxRequest struct{ Tx uint64 }
+
+// TxStatusReply answers MsgTxStatus.
+type TxStatusReply struct{ State inode.TxState }
