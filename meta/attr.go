@@ -1,0 +1,189 @@
+package meta
+
+import (
+	"slices"
+	"syscall"
+
+	"github.com/benchfs/benchfs/core/layout"
+	"github.com/benchfs/benchfs/fserr"
+	"github.com/benchfs/benchfs/internal/inode"
+)
+
+// Attr returns the attributes of an inode. ESTALE if it is not here (any more), fserr.ErrBusy while an operation holds it.
+// A directory's Nlink is 2, or 0 once it is removed; its Size, entries and last change are for the caller to gather with DirInfo.
+func (s *Shard) Attr(ino inode.Ino) (inode.Attr, error) {
+	n, err := s.find(ino)
+	if err != nil {
+		return inode.Attr{}, err
+	}
+	return n.attr(), nil
+}
+
+// Readlink returns the target of a symbolic link; EINVAL for anything else.
+func (s *Shard) Readlink(ino inode.Ino) ([]byte, error) {
+	n, err := s.find(ino)
+	if err != nil {
+		return nil, err
+	}
+	if n.kind != inode.Symlink {
+		return nil, syscall.EINVAL
+	}
+	return []byte(n.more.target), nil
+}
+
+// SetAttr changes what mask names, to what v says, and returns the attributes after it. Changing the owner of a file clears
+// set-uid, and set-gid where the group may execute, unless the mode is set in the same call.
+// A layout can be set on a directory, and on a file that never had a byte: else EBUSY. ESTALE, EINVAL, fserr.ErrBusy.
+func (s *Shard) SetAttr(r ReqID, ino inode.Ino, mask inode.SetMask, v inode.Attr) (inode.Attr, error) {
+	n, err := s.find(ino)
+	if err != nil {
+		return inode.Attr{}, err
+	}
+	if _, done := s.Done(r); done || mask == 0 {
+		return n.attr(), nil
+	}
+	if mask == inode.SetMtimeMax && v.Mtime <= n.mtime {
+		return n.attr(), nil
+	}
+	if mask&inode.SetLayout != 0 {
+		if v.Layout, err = s.newLayout(n, v.Layout); err != nil {
+			return inode.Attr{}, err
+		}
+	} else {
+		v.Layout = layout.Layout{}
+	}
+	rec := s.start(recSetAttr)
+	rec.ino, rec.mask = ino, mask
+	rec.mode, rec.uid, rec.gid = v.Mode&modeBits, v.UID, v.GID
+	rec.atime, rec.mtime, rec.layout = v.Atime, v.Mtime, v.Layout
+	rec.req, rec.res = r, Result{Ino: ino}
+	if err := s.commit(rec); err != nil {
+		return inode.Attr{}, err
+	}
+	return n.attr(), nil
+}
+
+// newLayout checks and completes a layout that an existing inode is to get.
+func (s *Shard) newLayout(n *node, l layout.Layout) (layout.Layout, error) {
+	switch n.kind {
+	case inode.Dir:
+		return s.dirLayout(l)
+	case inode.File:
+		if n.hasChunks() || n.truncGen != 0 {
+			return l, syscall.EBUSY
+		}
+		return s.fileLayout(l)
+	}
+	return l, syscall.EINVAL
+}
+
+// Extend makes a file at least end bytes long and stamps mtime. It accompanies each write beyond the size that the writer
+// knows. fserr.ErrStaleGeneration if gen is not the file's: the write may have been cut off. EFBIG, ESTALE, EISDIR, EINVAL, fserr.ErrBusy.
+func (s *Shard) Extend(ino inode.Ino, end uint64, gen uint32) (inode.Attr, error) {
+	n, err := s.findFile(ino)
+	if err != nil {
+		return inode.Attr{}, err
+	}
+	if gen != n.truncGen {
+		return inode.Attr{}, fserr.ErrStaleGeneration
+	}
+	if end > maxSize {
+		return inode.Attr{}, syscall.EFBIG
+	}
+	rec := s.start(recExtend)
+	rec.ino, rec.size = ino, end
+	if err := s.commit(rec); err != nil {
+		return inode.Attr{}, err
+	}
+	return n.attr(), nil
+}
+
+// Append reserves length bytes at the end of a file: the size grows at once, and offset is where they begin. A request that
+// is remembered gets its first offset again. EFBIG, ESTALE, EISDIR, EINVAL, fserr.ErrBusy.
+func (s *Shard) Append(r ReqID, ino inode.Ino, length uint64) (offset uint64, a inode.Attr, err error) {
+	n, err := s.findFile(ino)
+	if err != nil {
+		return 0, inode.Attr{}, err
+	}
+	if res, done := s.Done(r); done {
+		return res.Offset, n.attr(), nil
+	}
+	if length > maxSize || n.size > maxSize-length {
+		return 0, inode.Attr{}, syscall.EFBIG
+	}
+	offset = n.size
+	if length == 0 {
+		return offset, n.attr(), nil
+	}
+	rec := s.start(recAppend)
+	rec.ino, rec.size = ino, length
+	rec.req, rec.res = r, Result{Ino: ino, Offset: offset}
+	if err := s.commit(rec); err != nil {
+		return 0, inode.Attr{}, err
+	}
+	return offset, n.attr(), nil
+}
+
+// Runs returns a copy of where the chunks of a Local file are.
+func (s *Shard) Runs(ino inode.Ino) ([]layout.Run, error) {
+	n, err := s.findFile(ino)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Clone(n.runs()), nil
+}
+
+// AddRun publishes that the chunks of run are on run.Shard. Where somebody was first, theirs stays: the answer is a copy of the runs that
+// now cover the asked chunks. fserr.ErrStaleGeneration if gen is not the file's; EINVAL for a run that is empty or names
+// no shard, or a file of another strategy.
+func (s *Shard) AddRun(ino inode.Ino, gen uint32, run layout.Run) ([]layout.Run, error) {
+	n, err := s.findFile(ino)
+	if err != nil {
+		return nil, err
+	}
+	if gen != n.truncGen {
+		return nil, fserr.ErrStaleGeneration
+	}
+	if err := s.checkRun(n, run); err != nil {
+		return nil, err
+	}
+	if !covered(layout.CoveringRuns(n.runs(), run.First, run.Count), run) {
+		rec := s.start(recAddRun)
+		rec.ino, rec.run = ino, run
+		if err := s.commit(rec); err != nil {
+			return nil, err
+		}
+	}
+	return slices.Clone(layout.CoveringRuns(n.runs(), run.First, run.Count)), nil
+}
+
+// checkRun admits chunks that a file of maximal size has, on a shard of the cluster.
+func (s *Shard) checkRun(n *node, run layout.Run) error {
+	chunks := (uint64(maxSize) >> n.chunkBits) + 1
+	if n.strategy != layout.Local || run.Count == 0 || run.Count > chunks || run.First > chunks-run.Count || run.Shard >= s.o.Shards {
+		return syscall.EINVAL
+	}
+	return nil
+}
+
+// covered reports whether runs, which all touch run, leave nothing of it free.
+func covered(runs []layout.Run, run layout.Run) bool {
+	next := run.First
+	for _, have := range runs {
+		if have.First > next {
+			return false
+		}
+		next = have.First + have.Count
+	}
+	return next >= run.First+run.Count
+}
+
+// addRun does what AddRun logged.
+func (n *node) addRun(r *record) {
+	if n.more == nil {
+		n.more = &nodeMore{}
+	}
+	n.more.runs = layout.InsertRun(n.more.runs, r.run)
+	n.runsVersion++
+	n.version++
+}

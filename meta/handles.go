@@ -1,0 +1,147 @@
+package meta
+
+import (
+	"slices"
+
+	"github.com/benchfs/benchfs/internal/inode"
+)
+
+// handles counts who has what open. Nothing of it is logged.
+type handles struct {
+	byClient map[uint64]map[openHandle]struct{}
+	count    map[inode.Ino]uint32 // over all clients; no zeros
+}
+
+// openHandle is one client's handle. Handle numbers are the client's; they are told apart by inode too.
+type openHandle struct {
+	ino    inode.Ino
+	handle uint64
+}
+
+func newHandles() handles {
+	return handles{byClient: map[uint64]map[openHandle]struct{}{}, count: map[inode.Ino]uint32{}}
+}
+
+func (h *handles) add(client uint64, o openHandle) {
+	open := h.byClient[client]
+	if open == nil {
+		open = map[openHandle]struct{}{}
+		h.byClient[client] = open
+	}
+	if _, there := open[o]; !there {
+		open[o] = struct{}{}
+		h.count[o.ino]++
+	}
+}
+
+// remove reports whether the handle was there.
+func (h *handles) remove(client uint64, o openHandle) bool {
+	open := h.byClient[client]
+	if _, there := open[o]; !there {
+		return false
+	}
+	delete(open, o)
+	if len(open) == 0 {
+		delete(h.byClient, client)
+	}
+	if h.count[o.ino]--; h.count[o.ino] == 0 {
+		delete(h.count, o.ino)
+	}
+	return true
+}
+
+// OpenHandle registers a handle: while there is one, the inode outlives its names. Repeating it is harmless.
+// ESTALE if the inode is gone, fserr.ErrBusy if it is held.
+func (s *Shard) OpenHandle(client uint64, ino inode.Ino, handle uint64) (inode.Attr, error) {
+	n, err := s.find(ino)
+	if err != nil {
+		return inode.Attr{}, err
+	}
+	s.handles.add(client, openHandle{ino, handle})
+	return n.attr(), nil
+}
+
+// ReleaseHandle drops a handle; the last one takes an inode without names with it. mtime ≠ 0 is the time of the last
+// overwrite through it, see inode.SetMtimeMax. It never waits: what it does commutes with all that can hold an inode.
+// Repeating it, and releasing what is not there, is harmless. When the log refuses, the handle stays.
+func (s *Shard) ReleaseHandle(client uint64, ino inode.Ino, handle uint64, mtime int64) error {
+	n := s.nodes[ino]
+	if n == nil {
+		s.handles.remove(client, openHandle{ino, handle})
+		return nil
+	}
+	if mtime > n.mtime {
+		r := s.start(recMtimeMax)
+		r.ino, r.mtime = ino, mtime
+		if err := s.commit(r); err != nil {
+			return err
+		}
+	}
+	if !s.handles.remove(client, openHandle{ino, handle}) {
+		return nil
+	}
+	if !s.disposable(n) {
+		return nil
+	}
+	r := s.start(recDrop)
+	r.drops = append(r.drops, ino)
+	if err := s.commit(r); err != nil {
+		s.handles.add(client, openHandle{ino, handle})
+		return err
+	}
+	return nil
+}
+
+// DropClient ends all handles of a client: its session is gone. If the log refuses to take the loss of its unlinked
+// files, they stay until SweepOrphans.
+func (s *Shard) DropClient(client uint64) {
+	var gone []inode.Ino
+	for o := range s.handles.byClient[client] {
+		s.handles.remove(client, o)
+		if n := s.nodes[o.ino]; n != nil && s.disposable(n) {
+			gone = append(gone, o.ino)
+		}
+	}
+	s.drop(gone)
+}
+
+// SweepOrphans ends the grace time after a restart: inodes that have neither names nor handles go, now, and from now on as
+// soon as that is so. It returns how many went. It may be called again at any time.
+func (s *Shard) SweepOrphans() int {
+	s.waiting = false
+	var gone []inode.Ino
+	for ino := range s.orphans {
+		if s.disposable(s.nodes[ino]) {
+			gone = append(gone, ino)
+		}
+	}
+	return s.drop(gone)
+}
+
+// disposable reports whether nothing keeps an inode: no name, no handle, no operation in progress, no client that may come back.
+func (s *Shard) disposable(n *node) bool {
+	return n.nlink == 0 && n.held == 0 && s.unwanted(n)
+}
+
+// unwanted is disposable but for the links and holds.
+func (s *Shard) unwanted(n *node) bool {
+	return !s.waiting && s.handles.count[n.ino] == 0
+}
+
+// maxDrops bounds one record.
+const maxDrops = 4096
+
+// drop logs that inodes leave, and returns how many did.
+func (s *Shard) drop(gone []inode.Ino) int {
+	slices.Sort(gone)
+	done := 0
+	for batch := range slices.Chunk(gone, maxDrops) {
+		r := s.start(recDrop)
+		r.drops = append(r.drops, batch...)
+		if s.commit(r) != nil {
+			break
+		}
+		done += len(batch)
+	}
+	return done
+}
