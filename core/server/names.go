@@ -1,0 +1,346 @@
+package server
+
+import (
+	"syscall"
+
+	"github.com/pkg/errors"
+
+	"github.com/benchfs/benchfs/core/layout"
+	"github.com/benchfs/benchfs/internal/inode"
+	"github.com/benchfs/benchfs/meta"
+	"github.com/benchfs/benchfs/rpc"
+)
+
+// maxSymlink is the longest target of a symbolic link: bytes.
+const maxSymlink = 4095
+
+// maxSize is the largest file size: what a signed 64-bit offset can say.
+const maxSize = 1<<63 - 1
+
+// owns checks that an entry's shard is this one: a client with another cluster map never gets here, a broken one may.
+func (s *Shard) owns(parent inode.Ino, name []byte) error {
+	if layout.EntryShard(uint64(parent), name, s.shards) != s.o.Peer.Shard {
+		return &rpc.InvalidHeader{Reason: "the name lives on another shard"}
+	}
+	return nil
+}
+
+// here checks that an inode is this shard's.
+func (s *Shard) here(ino inode.Ino) error {
+	if ino.Shard() != s.o.Peer.Shard {
+		return &rpc.InvalidHeader{Reason: "the inode lives on another shard"}
+	}
+	return nil
+}
+
+// entry answers with what a name stands for, and with its attributes and an open handle where they are to be had here.
+func (s *Shard) entry(r *rpc.Request, e meta.Entry, created, open bool, handle uint64) error {
+	answer := rpc.EntryReply{Ino: e.Ino, Kind: e.Kind, Created: created}
+	if e.Ino.Shard() == s.o.Peer.Shard {
+		var err error
+		if open && e.Kind == inode.File {
+			answer.Attr, err = s.o.Meta.OpenHandle(r.Header.Client, e.Ino, handle)
+			answer.Opened = err == nil
+		} else {
+			answer.Attr, err = s.o.Meta.Attr(e.Ino)
+		}
+		if err != nil {
+			return err
+		}
+		answer.HasAttr = true
+	}
+	s.body = answer.AppendTo(s.body[:0])
+	s.ok(r, s.body)
+	return nil
+}
+
+func (s *Shard) lookup(r *rpc.Request) error {
+	var m rpc.Lookup
+	if err := m.Decode(r.Body); err != nil {
+		return err
+	}
+	if err := s.owns(m.Parent, m.Name); err != nil {
+		return err
+	}
+	e, err := s.o.Meta.Lookup(m.Parent, m.Name)
+	if err != nil {
+		return err
+	}
+	return s.entry(r, e, false, m.Open, m.Handle)
+}
+
+func (s *Shard) createFile(r *rpc.Request) error { return s.create(r, inode.File, nil) }
+func (s *Shard) createDir(r *rpc.Request) error  { return s.create(r, inode.Dir, nil) }
+
+func (s *Shard) createSymlink(r *rpc.Request) error {
+	target, ready, err := s.payload(r, maxSymlink)
+	if err != nil || !ready {
+		return err
+	}
+	if len(target) == 0 {
+		return errors.WithStack(syscall.ENOENT)
+	}
+	return s.create(r, inode.Symlink, target)
+}
+
+func (s *Shard) create(r *rpc.Request, kind inode.Kind, target []byte) error {
+	var m rpc.Create
+	if err := m.Decode(r.Body); err != nil {
+		return err
+	}
+	if err := s.owns(m.Parent, m.Name); err != nil {
+		return err
+	}
+	if done, ok := s.o.Meta.Done(reqID(r)); ok {
+		return s.entry(r, meta.Entry{Ino: done.Ino, Kind: kind}, true, m.Open, m.Handle)
+	}
+	e, created, err := s.o.Meta.Create(reqID(r), meta.CreateArgs{
+		Parent: m.Parent, Name: m.Name, Kind: kind,
+		Mode: m.Mode, UID: m.UID, GID: m.GID,
+		Target: target, Layout: m.Layout, Exclusive: m.Exclusive,
+	})
+	if err != nil {
+		return err
+	}
+	return s.entry(r, e, created, m.Open, m.Handle)
+}
+
+func (s *Shard) readlink(r *rpc.Request) error {
+	ino, err := s.inodeOf(r)
+	if err != nil {
+		return err
+	}
+	target, err := s.o.Meta.Readlink(ino)
+	if err != nil {
+		return err
+	}
+	o, err := s.newPage(r)
+	if err != nil {
+		return err
+	}
+	s.replyPage(r, nil, append(o.page[:0], target...))
+	return nil
+}
+
+// inodeOf decodes a request that names an inode of this shard and nothing else.
+func (s *Shard) inodeOf(r *rpc.Request) (inode.Ino, error) {
+	var m rpc.InodeRequest
+	if err := m.Decode(r.Body); err != nil {
+		return 0, err
+	}
+	return m.Ino, s.here(m.Ino)
+}
+
+// attr answers with attributes.
+func (s *Shard) attr(r *rpc.Request, a inode.Attr, err error) error {
+	if err != nil {
+		return err
+	}
+	answer := rpc.AttrReply{Attr: a}
+	s.body = answer.AppendTo(s.body[:0])
+	s.ok(r, s.body)
+	return nil
+}
+
+func (s *Shard) getAttr(r *rpc.Request) error {
+	ino, err := s.inodeOf(r)
+	if err != nil {
+		return err
+	}
+	a, err := s.o.Meta.Attr(ino)
+	return s.attr(r, a, err)
+}
+
+func (s *Shard) setAttr(r *rpc.Request) error {
+	var m rpc.SetAttr
+	if err := m.Decode(r.Body); err != nil {
+		return err
+	}
+	if err := s.here(m.Ino); err != nil {
+		return err
+	}
+	if _, ok := s.o.Meta.Done(reqID(r)); ok {
+		a, err := s.o.Meta.Attr(m.Ino)
+		return s.attr(r, a, err)
+	}
+	a, err := s.o.Meta.SetAttr(reqID(r), m.Ino, m.Mask, inode.Attr{
+		Mode: m.Mode, UID: m.UID, GID: m.GID, Atime: m.Atime, Mtime: m.Mtime, Layout: m.Layout,
+	})
+	return s.attr(r, a, err)
+}
+
+func (s *Shard) extend(r *rpc.Request) error {
+	var m rpc.Extend
+	if err := m.Decode(r.Body); err != nil {
+		return err
+	}
+	if err := s.here(m.Ino); err != nil {
+		return err
+	}
+	if m.End > maxSize {
+		return errors.WithStack(syscall.EFBIG)
+	}
+	a, err := s.o.Meta.Extend(m.Ino, m.End, m.Gen)
+	return s.attr(r, a, err)
+}
+
+func (s *Shard) appendReserve(r *rpc.Request) error {
+	var m rpc.Append
+	if err := m.Decode(r.Body); err != nil {
+		return err
+	}
+	if err := s.here(m.Ino); err != nil {
+		return err
+	}
+	var answer rpc.AppendReply
+	if done, ok := s.o.Meta.Done(reqID(r)); ok {
+		a, err := s.o.Meta.Attr(m.Ino)
+		if err != nil {
+			return err
+		}
+		answer = rpc.AppendReply{Offset: done.Offset, Attr: a}
+	} else {
+		offset, a, err := s.o.Meta.Append(reqID(r), m.Ino, m.Length)
+		if err != nil {
+			return err
+		}
+		answer = rpc.AppendReply{Offset: offset, Attr: a}
+	}
+	s.body = answer.AppendTo(s.body[:0])
+	s.ok(r, s.body)
+	return nil
+}
+
+func (s *Shard) getRuns(r *rpc.Request) error {
+	ino, err := s.inodeOf(r)
+	if err != nil {
+		return err
+	}
+	runs, err := s.o.Meta.Runs(ino)
+	if err != nil {
+		return err
+	}
+	return s.replyRuns(r, runs)
+}
+
+func (s *Shard) addRun(r *rpc.Request) error {
+	var m rpc.AddRun
+	if err := m.Decode(r.Body); err != nil {
+		return err
+	}
+	if err := s.here(m.Ino); err != nil {
+		return err
+	}
+	if m.Run.Shard >= s.shards || m.Run.Count == 0 {
+		return &rpc.InvalidHeader{Reason: "placement run names no shard or no chunk"}
+	}
+	runs, err := s.o.Meta.AddRun(m.Ino, m.Gen, m.Run)
+	if err != nil {
+		return err
+	}
+	return s.replyRuns(r, runs)
+}
+
+func (s *Shard) replyRuns(r *rpc.Request, runs []layout.Run) error {
+	o, err := s.newPage(r)
+	if err != nil {
+		return err
+	}
+	payload := rpc.AppendRuns(o.page[:0], runs)
+	if len(payload) > len(o.page) {
+		return errors.Wrapf(syscall.EFBIG, "%d placement runs do not fit in one reply", len(runs))
+	}
+	s.replyPage(r, nil, payload)
+	return nil
+}
+
+func (s *Shard) openHandle(r *rpc.Request) error {
+	var m rpc.OpenHandle
+	if err := m.Decode(r.Body); err != nil {
+		return err
+	}
+	if err := s.here(m.Ino); err != nil {
+		return err
+	}
+	a, err := s.o.Meta.OpenHandle(r.Header.Client, m.Ino, m.Handle)
+	return s.attr(r, a, err)
+}
+
+func (s *Shard) releaseHandle(r *rpc.Request) error {
+	var m rpc.ReleaseHandle
+	if err := m.Decode(r.Body); err != nil {
+		return err
+	}
+	if err := s.here(m.Ino); err != nil {
+		return err
+	}
+	if err := s.o.Meta.ReleaseHandle(r.Header.Client, m.Ino, m.Handle, m.Mtime); err != nil {
+		return err
+	}
+	s.ok(r, nil)
+	s.purge()
+	return nil
+}
+
+// readDir fills one page with entries, and with the attributes of those whose inodes are here.
+func (s *Shard) readDir(r *rpc.Request) error {
+	var m rpc.ReadDir
+	if err := m.Decode(r.Body); err != nil {
+		return err
+	}
+	o, err := s.newPage(r)
+	if err != nil {
+		return err
+	}
+	limit := min(int(m.Max), len(o.page))
+	payload := o.page[:0]
+	answer := rpc.ReadDirReply{Next: m.Cookie}
+	var failed error
+	eof, err := s.o.Meta.ReadDir(m.Dir, m.Cookie, func(d meta.DirEntry) bool {
+		e := rpc.DirEntry{Cookie: d.Cookie, Ino: d.Ino, Kind: d.Kind, Name: d.Name}
+		if d.Ino.Shard() == s.o.Peer.Shard {
+			if e.Attr, failed = s.o.Meta.Attr(d.Ino); failed != nil {
+				return false
+			}
+			e.HasAttr = true
+		}
+		grown := e.AppendTo(payload)
+		if len(grown) > limit {
+			return false
+		}
+		payload = grown
+		answer.Count++
+		answer.Next = d.Cookie
+		return true
+	})
+	if err == nil {
+		err = failed
+	}
+	if err != nil {
+		s.release(r)
+		return err
+	}
+	if answer.Count == 0 && !eof {
+		s.release(r)
+		return &rpc.InvalidHeader{Reason: "page too small for one entry"}
+	}
+	answer.EOF = eof
+	s.body = answer.AppendTo(s.body[:0])
+	s.replyPage(r, s.body, payload)
+	return nil
+}
+
+func (s *Shard) dirInfo(r *rpc.Request) error {
+	var m rpc.InodeRequest
+	if err := m.Decode(r.Body); err != nil {
+		return err
+	}
+	info, err := s.o.Meta.DirInfo(m.Ino)
+	if err != nil {
+		return err
+	}
+	answer := rpc.DirInfoReply{Entries: info.Entries, Subdirs: info.Subdirs, Mtime: info.Mtime}
+	s.body = answer.AppendTo(s.body[:0])
+	s.ok(r, s.body)
+	return nil
+}

@@ -1,0 +1,161 @@
+package server
+
+import (
+	"crypto/subtle"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/benchfs/benchfs/rpc"
+)
+
+// session is one accepted connection. A client has as many as it has client workers.
+type session struct {
+	peer   rpc.Peer
+	client uint64
+}
+
+// clientState is one client process, over all its sessions.
+type clientState struct {
+	sessions int
+	pid      uint32
+	pidStart uint64
+	local    bool      // its process runs on this host: it can be looked at
+	since    time.Time // sessions == 0: since when
+}
+
+// hello answers the handshake. Everything that differs is a refusal that says what; the peer is closed then.
+func (s *Shard) hello(r *rpc.Request) {
+	var m rpc.Hello
+	if err := m.Decode(r.Body); err != nil {
+		s.refuse(r, "handshake does not parse")
+		return
+	}
+	switch {
+	case s.o.Secret != "" && subtle.ConstantTimeCompare(m.Secret, []byte(s.o.Secret)) != 1:
+		s.refuse(r, "wrong secret")
+		return
+	case m.Peer != s.o.Peer && m.Epoch != 0:
+		s.refuse(r, "wrong peer")
+		return
+	case m.Incarnation != 0 && m.Incarnation != s.o.Incarnation:
+		s.refuse(r, "another incarnation")
+		return
+	case m.UID != s.o.UID && m.UID != 0:
+		s.refuse(r, "another user")
+		return
+	}
+	if m.Epoch != 0 && m.Epoch != s.o.Map.Epoch {
+		r.Reply(rpc.StatusStaleEpoch, 0, nil, nil)
+		return
+	}
+	client := r.Header.Client
+	s.sessions[r.Peer.Session()] = &session{peer: r.Peer, client: client}
+	state := s.clients[client]
+	if state == nil {
+		state = &clientState{}
+		s.clients[client] = state
+	}
+	state.sessions++
+	state.pid, state.pidStart = m.PID, m.PIDStart
+	state.local = string(m.HostID) == s.o.HostID && s.o.HostID != ""
+	reply := rpc.HelloReply{
+		Session:     r.Peer.Session(),
+		Epoch:       s.o.Map.Epoch,
+		Incarnation: s.o.Incarnation,
+		Peer:        s.o.Peer,
+		Shards:      s.shards,
+		MaxBulk:     maxPayload,
+		ChunkBits:   s.o.ChunkBits,
+		Build:       []byte(s.o.Build),
+	}
+	s.body = reply.AppendTo(s.body[:0])
+	r.Reply(rpc.StatusOK, 0, s.body, nil)
+}
+
+func (s *Shard) refuse(r *rpc.Request, why string) {
+	s.refused++
+	s.log.Warn("handshake refused", "reason", why, "peer", r.Peer.Info().Remote)
+	peer := r.Peer
+	r.Reply(rpc.StatusRefused, 0, []byte(why), nil)
+	peer.Close()
+}
+
+// bye ends a session in order: the client has released its handles or wants them released.
+func (s *Shard) bye(r *rpc.Request) error {
+	peer := r.Peer
+	s.ok(r, nil)
+	s.endSession(peer, true)
+	peer.Close()
+	return nil
+}
+
+// Gone implements rpc.Service.
+func (s *Shard) Gone(p rpc.Peer) { s.endSession(p, false) }
+
+// endSession forgets a session. The client's handles go with its last session when it said good-bye; otherwise
+// they are kept for a while, because a client that lost its connection comes back for them.
+func (s *Shard) endSession(p rpc.Peer, orderly bool) {
+	sess := s.sessions[p.Session()]
+	if sess == nil || sess.peer != p {
+		return
+	}
+	delete(s.sessions, p.Session())
+	state := s.clients[sess.client]
+	state.sessions--
+	if state.sessions > 0 {
+		return
+	}
+	state.since = time.Now()
+	if orderly {
+		s.dropClient(sess.client)
+	}
+}
+
+func (s *Shard) dropClient(client uint64) {
+	delete(s.clients, client)
+	s.o.Meta.DropClient(client)
+	s.purge()
+}
+
+// checkClients drops the clients whose process has ended (seen on this host) or whose grace time is over (elsewhere).
+func (s *Shard) checkClients(now time.Time) {
+	for id, state := range s.clients {
+		dead := state.local && !processRuns(state.pid, state.pidStart)
+		if !dead && (state.sessions > 0 || now.Sub(state.since) < s.o.Grace) {
+			continue
+		}
+		for slot, sess := range s.sessions {
+			if sess.client == id {
+				delete(s.sessions, slot)
+				sess.peer.Close()
+			}
+		}
+		s.log.Info("client is gone; its handles are released", "pid", state.pid, "sessions", state.sessions)
+		s.dropClient(id)
+	}
+}
+
+// processRuns reports whether the process with this pid and start time (field 22 of /proc/PID/stat, proc(5)) exists. When that
+// cannot be read for another reason than its absence, the answer is yes: a client is not cut off on a guess.
+func processRuns(pid uint32, start uint64) bool {
+	text, err := os.ReadFile("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/stat")
+	if err != nil {
+		return !os.IsNotExist(err)
+	}
+	_, rest, ok := strings.Cut(string(text), ") ")
+	if !ok {
+		return true
+	}
+	fields := strings.Fields(rest)
+	const startTime = 22 - 3 // fields after the command begin with number 3
+	if len(fields) <= startTime {
+		return true
+	}
+	if fields[0] == "Z" {
+		return false
+	}
+	seen, err := strconv.ParseUint(fields[startTime], 10, 64)
+	return err != nil || start == 0 || seen == start
+}
