@@ -10,7 +10,7 @@ import (
 
 // The codec. Every message M has (*M).AppendTo(b), which appends its encoding to b, and (*M).Decode(b), which takes the
 // whole of b or returns an *InvalidHeader. Little-endian, fixed order, no padding, no reflection; docs/wire.md lists the bytes and
-// golden tests hold them. Byte strings are a u16 length and the bytes, and a decoded one aliases the input.
+// golden tests hold them. Byte strings are a u16 length and the bytes, and a decoded one aliases the input (nil if empty).
 // Neither direction allocates when b has room. AppendTo does not check: what is too long is refused by the other side's Decode.
 
 // MaxName is the longest name of a directory entry, in bytes.
@@ -95,6 +95,9 @@ func (d *decoder) text(limit int, tooLong string) []byte {
 	n := int(d.u16())
 	if n > limit {
 		d.fail(tooLong)
+		return nil
+	}
+	if n == 0 {
 		return nil
 	}
 	return d.take(n)

@@ -52,8 +52,7 @@ func (e DirEntry) AppendTo(b []byte) []byte {
 	return b
 }
 
-// DecodeDirEntry takes one entry off the front of a ReadDir payload; its Name aliases b. Every entry must take at least
-// one byte off rest, so that a reader that loops over a page ends.
+// DecodeDirEntry takes one entry off the front of a ReadDir payload; its Name aliases b.
 func DecodeDirEntry(b []byte) (e DirEntry, rest []byte, err error) {
 	d := decoder{rest: b}
 	e = DirEntry{Cookie: d.u64(), Ino: d.ino(), Kind: d.kind(), HasAttr: d.flag(), Name: d.name()}

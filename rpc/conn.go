@@ -33,6 +33,9 @@ const (
 	connRetired       // for good
 )
 
+// Pool is the pool that the connection belongs to; its Transport makes the calls for Run.
+func (c *Conn) Pool() *Pool { return c.pool }
+
 // good reports whether the connection may be handed out.
 func (c *Conn) good() bool { return c.state.Load() == connGood && c.Link.Alive() }
 

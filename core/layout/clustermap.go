@@ -137,3 +137,13 @@ func cutNumber(s string) (digits, rest string) {
 }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+// NodeOnHost is the id of a node on the machine with this host id, or −1: the first one of several.
+func (m *Map) NodeOnHost(hostID string) int {
+	for _, n := range m.Nodes {
+		if hostID != "" && n.HostID == hostID {
+			return int(n.ID)
+		}
+	}
+	return -1
+}
