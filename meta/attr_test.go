@@ -57,6 +57,12 @@ func TestSetMtimeMax(t *testing.T) {
 	if a, _ = s.SetAttr(ReqID{}, f, inode.SetMtimeMax, inode.Attr{Mtime: later}); a.Mtime != later || a.Ctime != later {
 		t.Fatalf("%+v, want times %d", a, later)
 	}
+	g := create(t, s, inode.Root, "g", inode.File)
+	before, _ = s.SetAttr(ReqID{}, g, inode.SetMode, inode.Attr{})
+	a, _ = s.SetAttr(ReqID{}, g, inode.SetMtimeMax, inode.Attr{Mtime: before.Mtime + 1})
+	if a.Mtime != before.Mtime+1 || a.Ctime != before.Ctime || a.Version <= before.Version {
+		t.Fatalf("%+v became %+v", before, a)
+	}
 }
 
 func TestSetLayout(t *testing.T) {

@@ -140,6 +140,9 @@ func (c *coder) request(r *ReqID, res *Result) {
 	code64(c, &r.Op)
 	code64(c, &res.Ino)
 	code64(c, &res.Offset)
+	if r.Op == 0 {
+		c.fail("request without a number")
+	}
 }
 
 func (c *coder) layout(l *layout.Layout) {

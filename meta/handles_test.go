@@ -206,6 +206,9 @@ func TestPurgesInBatches(t *testing.T) {
 			want(t, s.PurgeDone(p.Ino), nil)
 			at++
 		}
+		if kept, queued := len(s.purges.order), len(s.purges.jobs); kept > 2*queued+lazyDead {
+			t.Fatalf("%d slots for %d purges", kept, queued)
+		}
 	}
 	if len(s.Purges()) != 0 || s.NextPurges(-1) != nil {
 		t.Fatal("purges left")

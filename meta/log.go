@@ -51,8 +51,8 @@ func (s *Shard) replay() (found bool, err error) {
 	return found, err
 }
 
-// Checkpoint writes the whole state as a snapshot and starts an empty log. It runs on the shard's thread and takes about
-// a third of a second for a million files.
+// Checkpoint writes the whole state as a snapshot and starts an empty log. It runs on the shard's thread, which
+// serves nobody meanwhile: about half a second for a million files (BenchmarkCheckpoint).
 func (s *Shard) Checkpoint() error {
 	if s.log == nil {
 		return nil

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"io"
 
+	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/internal/inode"
 )
 
@@ -119,6 +120,9 @@ func (s *Shard) restoreInode(it *item) bool {
 	n := &node{}
 	*n = it.node
 	if s.nodes[n.ino] != nil || n.ino.Shard() != s.o.Shard || n.ino.Seq() >= s.nextSeq || !n.kind.Valid() {
+		return false
+	}
+	if layout.ValidateRuns(it.runs, s.o.Shards) != nil {
 		return false
 	}
 	switch {

@@ -105,6 +105,21 @@ func (s *Shard) checkOps(tx uint64, ops []inode.TxOp) error {
 			return err
 		}
 	}
+	return checkAdds(ops)
+}
+
+// checkAdds refuses operations that add to a directory that they remove.
+func checkAdds(ops []inode.TxOp) error {
+	for i := range ops {
+		if ops[i].Kind != inode.TxRemoveDir {
+			continue
+		}
+		for j := range ops {
+			if ops[j].Kind == inode.TxAddEntry && ops[j].Parent == ops[i].Ino {
+				return syscall.EINVAL
+			}
+		}
+	}
 	return nil
 }
 

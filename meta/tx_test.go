@@ -130,6 +130,7 @@ func TestNonsense(t *testing.T) {
 		nil, make([]inode.TxOp, maxOps+1), {{}}, {{Kind: 99}},
 		{addOp(inode.Root, "..", f, inode.File)}, {addOp(inode.Root, "x", 0, inode.File)}, {addOp(inode.Root, "x", f, 9)},
 		{removeOp(inode.Root, "f", f), removeOp(inode.Root, "f", f)}, {inodeOp(inode.TxRemoveDir, 0)},
+		{inodeOp(inode.TxRemoveDir, inode.Make(1, 5)), addOp(inode.Make(1, 5), "x", f, inode.File)},
 	} {
 		if err := s.Apply(ReqID{}, ops); err != syscall.EINVAL {
 			t.Errorf("case %d: %v", i, err)
@@ -147,7 +148,11 @@ func TestRemoveDir(t *testing.T) {
 	create(t, s, d, "f", inode.File)
 	steps := []inode.TxOp{removeOp(inode.Root, "d", d), inodeOp(inode.TxRemoveDir, d)}
 	want(t, s.Apply(ReqID{}, steps), syscall.ENOTEMPTY)
+	before, _ := s.DirInfo(d)
 	unlink(t, s, d, "f")
+	if info, _ := s.DirInfo(d); info.Mtime <= before.Mtime || info.Entries != 0 {
+		t.Fatalf("%+v became %+v", before, info)
+	}
 	_, err := s.OpenHandle(1, d, 1)
 	want(t, err, nil)
 	want(t, s.Apply(ReqID{}, steps), nil)
@@ -263,9 +268,8 @@ func TestReleaseBetweenPhases(t *testing.T) {
 	_, _ = s.OpenHandle(1, f, 1)
 	want(t, s.Prepare(someTx, []inode.TxOp{removeOp(inode.Root, "f", f), inodeOp(inode.TxUnlinkInode, f)}), nil)
 	s.DropClient(1)
-	attrBusy, err := s.Attr(f)
+	_, err := s.Attr(f)
 	want(t, err, fserr.ErrBusy)
-	_ = attrBusy
 	want(t, s.Commit(someTx), nil)
 	gone(t, s, f)
 	sameState(t, "restart", restart(t, s), s)
