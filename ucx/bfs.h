@@ -1,0 +1,395 @@
+/*
+ * The C half of package ucx: everything that runs between two progress calls of a UCX worker. Go fills and reads the
+ * structs below directly; it crosses into C once per Run (client) and once per batch (server).
+ *
+ * Threads: a bfs_client is guarded by its own lock; a bfs_server belongs to the one thread that runs the shard.
+ * Names are hidden: several copies of this code may live in one process.
+ */
+#ifndef BFS_H
+#define BFS_H
+
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <ucp/api/ucp.h>
+
+#pragma GCC visibility push(hidden)
+
+/* The frame, as rpc/frame.go defines it. */
+enum {
+    BFS_HEADER_BYTES = 64,
+    BFS_FRAME_BYTES  = 1024, /* header and body */
+    BFS_KIND_REQUEST = 1,
+    BFS_KIND_REPLY   = 2,
+    BFS_TYPE_HELLO   = 1,
+    BFS_NO_SESSION   = 4, /* rpc.StatusNoSession */
+    BFS_MAGIC        = 0x31534642,
+    BFS_VERSION      = 1
+};
+
+/* Active-message ids. */
+enum {
+    BFS_AM_REQUEST = 1, /* frame */
+    BFS_AM_DATED   = 2, /* frame + u64: the sender's deadline on the clock both share; a rendezvous request on one host */
+    BFS_AM_CANCEL  = 3, /* bfs_cancel: the sender waits no longer, its memory must not be read any more */
+    BFS_AM_REPLY   = 4, /* frame */
+    BFS_AM_LEAVE   = 5  /* bfs_identity: the link ends */
+};
+
+enum {
+    BFS_GRACE_NS      = 1000000000, /* how long after its deadline a call may still wait for a transfer to end */
+    BFS_LIVENESS_NS   = 20000000,   /* a sleeping caller looks this often whether a server on its host still lives */
+    BFS_REAP_NS       = 1000000000, /* a shard looks this often whether a client on its host still lives */
+    BFS_SLOT_BITS     = 16,
+    BFS_SPIN_MIN      = 128,
+    BFS_YIELD_DEAR_NS = 2500 /* a sched_yield that takes longer gave the core to somebody who wanted it */
+};
+
+/* ---- wait.c ---- */
+
+/* What a poller does when there is nothing to do; the budget of polls shrinks when others want the core. */
+typedef struct bfs_waiter {
+    uint32_t spin_max, yield_max, spin_now, cheap, idle;
+    uint64_t yields, sleeps;
+} bfs_waiter;
+
+enum { BFS_SPIN, BFS_YIELD, BFS_SLEEP };
+
+void    bfs_waiter_init(bfs_waiter *waiter, uint32_t spin_polls, uint32_t yield_polls);
+int     bfs_waiter_next(bfs_waiter *waiter);
+int64_t bfs_yield(bfs_waiter *waiter); /* → the time afterwards */
+int64_t bfs_now(void);                 /* CLOCK_MONOTONIC, ns */
+void    bfs_futex_wait(uint32_t *word, uint32_t expected, int64_t timeout_ns);
+void    bfs_futex_wake(uint32_t *word);
+int     bfs_poll_fd(int fd, int64_t timeout_ns); /* → 1 readable, 0 not */
+
+static inline void bfs_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield" ::: "memory");
+#endif
+}
+
+/* ---- identity of a process, put in front of every worker address ---- */
+
+typedef struct bfs_identity {
+    uint32_t magic, flags;
+    uint32_t pid, address_bytes;
+    uint64_t pid_start, pid_namespace;
+    uint64_t link; /* of this process; in a Hello */
+    uint8_t  boot[16];
+} bfs_identity;
+
+enum {
+    BFS_IDENTITY_MAGIC = 0x41534642, /* "BFSA" */
+    BFS_BY_SHM         = 1,          /* endpoint without error handling, so that shared memory may be used */
+    BFS_BY_PEER        = 2,          /* endpoint with error handling, by worker address */
+    BFS_BY_SOCKET      = 3           /* answer on the endpoint that the Hello came by */
+};
+
+void bfs_identity_self(bfs_identity *id);
+int  bfs_identity_visible(const bfs_identity *id); /* same boot and pid namespace as ours: its pid means something here */
+int  bfs_identity_dead(const bfs_identity *id);    /* 1 only when it surely is */
+
+/* ---- context.c ---- */
+
+typedef struct bfs_context {
+    ucp_context_h ucp;
+    int32_t       shared_memory; /* one of the transports in use is */
+} bfs_context;
+
+ucs_status_t bfs_context_open(bfs_context *context, const char *transports, const char *devices, uint32_t endpoints);
+void         bfs_context_close(bfs_context *context);
+const char  *bfs_status_text(int status);
+
+/* ---- worker.c ---- */
+
+typedef struct bfs_worker {
+    ucp_worker_h ucp;
+    int          event_fd;
+    uint8_t     *address; /* bfs_identity, then UCX's own address */
+    uint32_t     address_bytes;
+} bfs_worker;
+
+ucs_status_t bfs_worker_open(bfs_worker *worker, ucp_context_h context, ucs_thread_mode_t mode);
+ucs_status_t bfs_worker_handle(bfs_worker *worker, unsigned am, ucp_am_recv_callback_t callback, void *arg,
+                               unsigned flags);
+void         bfs_worker_close(bfs_worker *worker);
+
+/* ---- endpoint.c ---- */
+
+ucs_status_t bfs_ep_by_address(ucp_worker_h worker, const uint8_t *address, int peer_mode, ucp_err_handler_cb_t failed,
+                               void *arg, ucp_ep_h *ep);
+ucs_status_t bfs_ep_by_socket(ucp_worker_h worker, const struct sockaddr *address, socklen_t bytes,
+                              ucp_err_handler_cb_t failed, void *arg, ucp_ep_h *ep);
+ucs_status_t bfs_ep_accept(ucp_worker_h worker, ucp_conn_request_h request, ucp_err_handler_cb_t failed, void *arg,
+                           ucp_ep_h *ep);
+void         bfs_ep_close(ucp_ep_h ep, int force); /* does not wait */
+void         bfs_ep_transport(ucp_ep_h ep, char *text, size_t bytes); /* "posix+cma", "tcp", … */
+int          bfs_ep_only_tcp(const char *transport);
+int          bfs_resolve(const char *host, const char *port, int passive, struct sockaddr_storage *address,
+                         socklen_t *bytes, char *reason, size_t reason_bytes);
+int          bfs_socket_text(const struct sockaddr_storage *address, char *text, size_t bytes);
+
+#define BFS_CLIENT_ID 0x42656e6368465331ULL /* sent with a connection request: who does not is no client of ours */
+
+/* ---- am_client.c ---- */
+
+typedef struct bfs_client bfs_client;
+typedef struct bfs_group  bfs_group;
+
+typedef struct bfs_link {
+    ucp_ep_h         ep;
+    int32_t          failed; /* ucs_status_t, atomic: UCS_OK while alive */
+    int32_t          closed; /* the endpoint is no longer ours */
+    int32_t          mode;   /* BFS_BY_… */
+    int32_t          visible;
+    uint64_t         rendezvous_bytes;
+    bfs_identity     remote;
+    uint8_t         *hello; /* what a Hello on this link carries */
+    uint32_t         hello_bytes;
+    bfs_client      *client;
+    struct bfs_link *next;
+    char             transport[128];
+} bfs_link;
+
+enum { BFS_CALL_RPC, BFS_CALL_FLUSH, BFS_CALL_PUT, BFS_CALL_GET };
+enum { BFS_IDLE, BFS_ACTIVE, BFS_ZOMBIE };
+enum {
+    BFS_DONE,      /* a reply came (or the operation is complete) */
+    BFS_TIMEOUT,   /* no reply by the deadline */
+    BFS_LOST,      /* the link failed: status says how */
+    BFS_FAILED,    /* the transfer failed: status says how */
+    BFS_TOO_LONG,  /* the reply's payload does not fit into in */
+    BFS_BAD_REPLY, /* the reply does not parse */
+    BFS_CLOSED     /* the transport was closed or its worker given up */
+};
+enum { BFS_PART_REPLY = 1, BFS_PART_SEND = 2, BFS_PART_RECV = 4 };
+
+/* One call. Between Run's only Go touches it, during a Run only the thread that holds the client's lock. */
+typedef struct bfs_call {
+    struct bfs_call *next; /* the calls of one Run */
+    bfs_link        *link;
+    void            *out;
+    void            *in;
+    uint64_t         out_bytes, in_bytes;
+    uint64_t         remote_address; /* PUT, GET */
+    ucp_rkey_h       rkey;
+    bfs_group       *group;
+    uint64_t         id;
+    uint64_t         received;
+    uint32_t         slot;
+    uint32_t         header_bytes, reply_bytes;
+    int32_t          kind, state, parts, outcome, status;
+    int32_t          rendezvous; /* the send is one */
+    uint8_t          header[BFS_FRAME_BYTES + 8];
+    uint8_t          reply[BFS_FRAME_BYTES];
+} bfs_call;
+
+typedef struct bfs_cancel {
+    uint64_t id, client;
+    uint32_t session, reserved;
+} bfs_cancel;
+
+typedef struct bfs_client_stats {
+    uint64_t calls, late_replies, bad_replies, timeouts, abandoned, driver_sleeps;
+} bfs_client_stats;
+
+struct bfs_client {
+    bfs_worker       worker;
+    pthread_mutex_t  lock;    /* guards everything below, and every use of the worker */
+    uint32_t         want;    /* atomic: threads that wait for the lock while somebody drives */
+    int32_t          driving; /* a thread makes progress for all */
+    int32_t          retired; /* atomic: never progressed again */
+    int32_t          shared_memory;
+    uint32_t         runners; /* threads inside bfs_run */
+    bfs_group       *waiting; /* groups whose threads wait for the driver or sleep on the event descriptor */
+    bfs_waiter       waiter;
+    bfs_call       **slots;
+    uint32_t         slot_count, slot_capacity;
+    uint32_t        *free_slots;
+    uint32_t         free_slot_count;
+    bfs_link        *links;
+    uint64_t         rendezvous_bytes, rendezvous_tcp_bytes;
+    bfs_client_stats stats;
+};
+
+bfs_client  *bfs_client_open(bfs_context *context, uint64_t rendezvous_bytes, uint64_t rendezvous_tcp_bytes,
+                             uint32_t spin_polls, uint32_t yield_polls, int *status);
+void         bfs_client_retire(bfs_client *client); /* calls in flight end with BFS_CLOSED */
+void         bfs_client_close(bfs_client *client);  /* retires, waits for the runners, destroys the worker */
+void         bfs_client_free(bfs_client *client);   /* after close, when nobody knows the client or its links any more */
+bfs_call    *bfs_call_new(void);
+void         bfs_call_free(bfs_call *call);
+int          bfs_call_attach(bfs_client *client, bfs_call *call); /* → 0, or −1 when there is no slot left */
+void         bfs_call_detach(bfs_client *client, bfs_call *call);
+void         bfs_run(bfs_client *client, bfs_call *first, int64_t budget_ns);
+bfs_link    *bfs_link_by_address(bfs_client *client, const uint8_t *address, size_t bytes, int same_host, int *status);
+bfs_link    *bfs_link_by_socket(bfs_client *client, const struct sockaddr_storage *address, socklen_t bytes,
+                                int *status);
+void         bfs_link_describe(bfs_link *link);
+void         bfs_link_abort(bfs_link *link); /* ends what waits for the link; from any thread */
+void         bfs_link_close(bfs_link *link);
+ucs_status_t bfs_link_send_raw(bfs_link *link, unsigned am, const void *header, size_t header_bytes);
+void         bfs_client_read_stats(bfs_client *client, bfs_client_stats *stats);
+
+/* ---- am_server.c ---- */
+
+typedef struct bfs_server bfs_server;
+
+enum { BFS_PEER_FREE, BFS_PEER_OPEN, BFS_PEER_CLOSED };
+
+/*
+ * A way back to one link of one client: an endpoint that was accepted from the listener, or made to the address that a
+ * Hello brought. It lives as long as the link, beyond its sessions: UCX drops without a word what arrives for an endpoint
+ * that is closed, so that the client could neither be told that its session is gone nor say Hello again.
+ */
+typedef struct bfs_conn {
+    ucp_ep_h         ep;
+    bfs_server      *server;
+    struct bfs_conn *next;
+    bfs_identity     remote; /* pid 0 while unknown */
+    uint64_t         rendezvous_bytes;
+    uint32_t         peers;   /* sessions on it */
+    uint32_t         orphans; /* messages on it that will never end */
+    int32_t          mode;    /* BFS_BY_… */
+    int32_t          visible, failed, condemned;
+    char             transport[128];
+} bfs_conn;
+
+/* A session. */
+typedef struct bfs_peer {
+    bfs_conn   *conn;
+    bfs_server *server;
+    uint64_t    client;
+    uint32_t    session, index, generation, in_flight;
+    int32_t     state, failed;
+} bfs_peer;
+
+enum { BFS_EVENT_REQUEST, BFS_EVENT_HELLO, BFS_EVENT_RECEIVED, BFS_EVENT_REPLIED, BFS_EVENT_GONE };
+
+typedef struct bfs_event {
+    uint32_t kind, index; /* of the request; GONE: of the peer */
+    int32_t  status;
+    uint32_t session; /* GONE: tells a slot's occupants apart */
+} bfs_event;
+
+/* ORPHAN: Go is through with it, UCX still refers to it. */
+enum { BFS_REQ_FREE, BFS_REQ_LIVE, BFS_REQ_REPLYING, BFS_REQ_REPLIED, BFS_REQ_ORPHAN };
+enum { BFS_DATA_NONE, BFS_DATA_EAGER, BFS_DATA_WAITS, BFS_DATA_MOVING, BFS_DATA_MOVED, BFS_DATA_REVOKED };
+
+/* One request. Go writes the reply into it and chains it into the outbox. */
+typedef struct bfs_req {
+    struct bfs_req *next;
+    bfs_server     *server;
+    bfs_peer       *peer;
+    void           *data; /* UCX's descriptor: the payload itself when eager */
+    uint64_t        data_bytes;
+    int64_t         expires; /* a payload that waits at the sender must not be fetched after this; 0 = may */
+    void           *bulk;
+    uint64_t        bulk_bytes;
+    uint32_t        index, header_bytes, reply_bytes;
+    int32_t         state, data_state, has_bulk;
+    int32_t         held;  /* operations of UCX that still refer to this request although they were reported as ended */
+    void           *hello; /* buffer for a Hello's payload that came by rendezvous */
+    uint8_t         header[BFS_FRAME_BYTES];
+    uint8_t         reply[BFS_FRAME_BYTES];
+} bfs_req;
+
+typedef struct bfs_server_stats {
+    uint64_t requests, replies, bytes_in, bytes_out, garbage, no_session, hellos, cancels, expired, peers_gone, dropped;
+    uint64_t connections, refused_connections, closed_connections, retired_endpoints, sleeps, yields;
+    uint64_t peers;
+} bfs_server_stats;
+
+struct bfs_server {
+    bfs_worker        worker;
+    ucp_listener_h    listener;
+    bfs_waiter        waiter;
+    bfs_event        *events, *spare; /* spare: the batch that Go reads now */
+    uint32_t          event_count, event_capacity, spare_capacity;
+    bfs_req         **reqs;
+    uint32_t          req_count, req_capacity;
+    bfs_req          *free_reqs;
+    bfs_req          *outbox, **outbox_end;
+    bfs_req          *done; /* answered, and Go knows it: to be released */
+    bfs_peer        **peers;
+    uint32_t          peer_count, peer_capacity;
+    bfs_conn         *conns;
+    uint32_t          condemned; /* connections to be closed as soon as no callback is on the stack */
+    uint32_t          rounds;
+    uint32_t          visible_conns;
+    uint32_t          wake;   /* atomic: Submit or Stop wants the loop to return */
+    uint32_t          asleep; /* atomic */
+    int64_t           next_reap;
+    uint64_t          rendezvous_bytes, rendezvous_tcp_bytes;
+    bfs_server_stats  stats;
+};
+
+bfs_server *bfs_server_open(bfs_context *context, uint64_t rendezvous_bytes, uint64_t rendezvous_tcp_bytes,
+                            uint32_t spin_polls, uint32_t yield_polls, int *status);
+void        bfs_server_close(bfs_server *server);
+int         bfs_server_listen(bfs_server *server, const struct sockaddr_storage *address, socklen_t bytes, char *actual,
+                              size_t actual_bytes);
+uint32_t    bfs_server_poll(bfs_server *server); /* → number of events in spare; 0 only after a wake-up */
+void        bfs_server_flush(bfs_server *server);
+void        bfs_server_drain(bfs_server *server, int64_t budget_ns);
+void        bfs_server_wake(bfs_server *server);
+int         bfs_req_recv(bfs_req *req, void *dst); /* → 1 done, 0 later, < 0 ucs_status_t */
+void        bfs_req_release(bfs_req *req);
+void        bfs_peer_close(bfs_peer *peer);
+
+/* ---- memory.c ---- */
+
+typedef struct bfs_memory {
+    ucp_mem_h handle;
+    void     *address;
+    uint64_t  bytes;
+    void     *key;
+    uint64_t  key_bytes;
+} bfs_memory;
+
+void        *bfs_alloc(size_t bytes);
+ucs_status_t bfs_memory_open(bfs_context *context, void *address, size_t bytes, bfs_memory *memory);
+void         bfs_memory_close(bfs_context *context, bfs_memory *memory);
+ucs_status_t bfs_rkey_open(bfs_link *link, const void *key, ucp_rkey_h *rkey);
+void         bfs_rkey_close(bfs_client *client, ucp_rkey_h rkey);
+
+/* ---- little-endian fields of a frame ---- */
+
+static inline uint16_t bfs_get16(const uint8_t *b) { return (uint16_t)(b[0] | b[1] << 8); }
+static inline uint32_t bfs_get32(const uint8_t *b) { return bfs_get16(b) | (uint32_t)bfs_get16(b + 2) << 16; }
+static inline uint64_t bfs_get64(const uint8_t *b) { return bfs_get32(b) | (uint64_t)bfs_get32(b + 4) << 32; }
+static inline void     bfs_put16(uint8_t *b, uint16_t v)
+{
+    b[0] = (uint8_t)v;
+    b[1] = (uint8_t)(v >> 8);
+}
+static inline void bfs_put32(uint8_t *b, uint32_t v)
+{
+    bfs_put16(b, (uint16_t)v);
+    bfs_put16(b + 2, (uint16_t)(v >> 16));
+}
+static inline void bfs_put64(uint8_t *b, uint64_t v)
+{
+    bfs_put32(b, (uint32_t)v);
+    bfs_put32(b + 4, (uint32_t)(v >> 32));
+}
+
+enum { BFS_AT_TYPE = 6, BFS_AT_ID = 8, BFS_AT_CLIENT = 24, BFS_AT_SESSION = 32, BFS_AT_STATUS = 40 };
+enum { BFS_AT_ERRNO = 44, BFS_AT_BODY = 48, BFS_AT_TIMEOUT = 52, BFS_AT_BULK = 56 };
+
+/* Whether a frame is whole and well-formed, as rpc.Header.Parse and the bulk payload's length say. */
+static inline int bfs_frame_ok(const uint8_t *frame, size_t bytes, size_t bulk, int kind)
+{
+    return bytes >= BFS_HEADER_BYTES && bytes <= BFS_FRAME_BYTES && bfs_get32(frame) == BFS_MAGIC &&
+           frame[4] == BFS_VERSION && frame[5] == kind && bfs_get32(frame + BFS_AT_BODY) == bytes - BFS_HEADER_BYTES &&
+           bfs_get64(frame + BFS_AT_BULK) == bulk;
+}
+
+#pragma GCC visibility pop
+
+#endif

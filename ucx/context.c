@@ -1,0 +1,92 @@
+/* The UCX context of the process, and how UCX is kept from touching its host. */
+#define _GNU_SOURCE
+#include "bfs.h"
+
+#include <dlfcn.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucs/debug/debug.h>
+
+/* Exported by libucs, but declared in no header that is installed. Weak: another UCX may not have it. */
+ucs_status_t ucs_global_opts_set_value(const char *name, const char *value) __attribute__((weak));
+
+/*
+ * When libucs is loaded it takes the handlers of the fatal signals and of SIGHUP: in somebody else's process that is not
+ * ours to do. Priority 101 runs this right after libucs's own constructor and before the Go runtime looks at the handlers.
+ * A handler that is not libucs's (any more) is left alone. UCX's own messages go to standard output, which belongs to the
+ * host as well: they are silenced unless the user has asked for a level by UCX_LOG_LEVEL.
+ */
+__attribute__((constructor(101))) static void bfs_tame_ucx(void)
+{
+    static const int signals[] = {SIGILL, SIGSEGV, SIGBUS, SIGFPE, SIGABRT, SIGHUP};
+    Dl_info          ucs, owner;
+    if (dladdr((void *)(uintptr_t)ucs_debug_disable_signal, &ucs) == 0)
+        return;
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+        struct sigaction now;
+        if (sigaction(signals[i], NULL, &now) != 0 || now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN)
+            continue;
+        if (dladdr((void *)(uintptr_t)now.sa_handler, &owner) != 0 && owner.dli_fbase == ucs.dli_fbase)
+            ucs_debug_disable_signal(signals[i]);
+    }
+    if (ucs_global_opts_set_value == NULL)
+        return;
+    if (getenv("UCX_HANDLE_ERRORS") == NULL)
+        ucs_global_opts_set_value("HANDLE_ERRORS", "none");
+    if (getenv("UCX_LOG_LEVEL") == NULL)
+        ucs_global_opts_set_value("LOG_LEVEL", "fatal");
+}
+
+/*
+ * UCX 1.13 lists its transports only in print. Where none is shared memory (UCX_TLS=tcp, say), endpoints within one host
+ * may as well have error handling.
+ */
+static int bfs_has_shared_memory(ucp_context_h context)
+{
+    char  *print = NULL;
+    size_t size  = 0;
+    FILE  *stream = open_memstream(&print, &size);
+    if (stream == NULL)
+        return 1;
+    ucp_context_print_info(context, stream);
+    fclose(stream);
+    int found = strstr(print, "posix/") != NULL || strstr(print, "sysv/") != NULL || strstr(print, "xpmem/") != NULL;
+    free(print);
+    return found;
+}
+
+ucs_status_t bfs_context_open(bfs_context *context, const char *transports, const char *devices, uint32_t endpoints)
+{
+    ucp_config_t *config;
+    ucs_status_t  status = ucp_config_read(NULL, NULL, &config);
+    if (status != UCS_OK)
+        return status;
+    if (transports[0] != 0)
+        status = ucp_config_modify(config, "TLS", transports);
+    if (status == UCS_OK && devices[0] != 0)
+        status = ucp_config_modify(config, "NET_DEVICES", devices);
+    /* A restarted daemon listens on the port of its predecessor, whose connections are still in TIME_WAIT. */
+    if (status == UCS_OK)
+        status = ucp_config_modify(config, "CM_REUSEADDR", "y");
+    if (status == UCS_OK) {
+        ucp_params_t params = {
+            .field_mask        = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_MT_WORKERS_SHARED |
+                                 UCP_PARAM_FIELD_ESTIMATED_NUM_EPS | UCP_PARAM_FIELD_NAME,
+            .features          = UCP_FEATURE_AM | UCP_FEATURE_RMA | UCP_FEATURE_WAKEUP,
+            .mt_workers_shared = 1,
+            .estimated_num_eps = endpoints,
+            .name              = "benchfs",
+        };
+        status = ucp_init(&params, config, &context->ucp);
+    }
+    ucp_config_release(config);
+    if (status == UCS_OK)
+        context->shared_memory = bfs_has_shared_memory(context->ucp);
+    return status;
+}
+
+void bfs_context_close(bfs_context *context) { ucp_cleanup(context->ucp); }
+
+const char *bfs_status_text(int status) { return ucs_status_string((ucs_status_t)status); }

@@ -1,0 +1,100 @@
+package ucx
+
+/*
+#cgo CFLAGS: -std=c11 -O2 -Wall -Wextra
+#cgo pkg-config: ucx
+#cgo LDFLAGS: -ldl -lpthread
+#include <stdlib.h>
+#include "bfs.h"
+*/
+import "C"
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/benchfs/benchfs/rpc"
+)
+
+// Defaults of Config.
+const (
+	DefaultRendezvousBytes    = 32 << 10
+	DefaultRendezvousTCPBytes = 256 << 10
+	DefaultSpinPolls          = 2000
+	DefaultYieldPolls         = 200
+	DefaultEndpoints          = 64
+)
+
+// Config holds the few settings of UCX and of waiting. The zero value of each field is its default.
+type Config struct {
+	Transports string // as UCX_TLS: "tcp", "shm,tcp", …; empty: UCX's choice (or the environment's)
+	NetDevices string // as UCX_NET_DEVICES; empty: all
+
+	// RendezvousBytes: payloads of at least so many bytes are moved by rendezvous, smaller ones inside the message.
+	RendezvousBytes uint64
+	// RendezvousTCPBytes is the same for peers that are reached by TCP alone, where a rendezvous costs a round trip and
+	// saves no copy.
+	RendezvousTCPBytes uint64
+
+	// SpinPolls is how often a worker is polled in vain before the thread yields the core, at most: less while others want
+	// it. YieldPolls is how often it yields before it sleeps.
+	SpinPolls  uint32
+	YieldPolls uint32
+
+	// Endpoints is how many peers a worker expects. UCX goes over to unreliable datagrams on fabrics where it exceeds
+	// what reliable connections scale to (256), and those must never carry bulk data: it is capped below.
+	Endpoints uint32
+}
+
+func (c Config) withDefaults() Config {
+	if c.RendezvousBytes == 0 {
+		c.RendezvousBytes = DefaultRendezvousBytes
+	}
+	if c.RendezvousTCPBytes == 0 {
+		c.RendezvousTCPBytes = DefaultRendezvousTCPBytes
+	}
+	if c.SpinPolls == 0 {
+		c.SpinPolls = DefaultSpinPolls
+	}
+	if c.YieldPolls == 0 {
+		c.YieldPolls = DefaultYieldPolls
+	}
+	if c.Endpoints == 0 {
+		c.Endpoints = DefaultEndpoints
+	}
+	c.Endpoints = min(c.Endpoints, 256)
+	return c
+}
+
+// Context is the process's hold on UCX: transports and devices are chosen once. Many transports and loops share one.
+type Context struct {
+	c      *C.bfs_context
+	config Config
+}
+
+// NewContext starts UCX (ucp_init). It reads UCX_* from the environment for what Config leaves open.
+func NewContext(config Config) (*Context, error) {
+	config = config.withDefaults()
+	transports, devices := C.CString(config.Transports), C.CString(config.NetDevices)
+	defer C.free(unsafe.Pointer(transports))
+	defer C.free(unsafe.Pointer(devices))
+	c := (*C.bfs_context)(C.calloc(1, C.sizeof_bfs_context))
+	if status := C.bfs_context_open(c, transports, devices, C.uint32_t(config.Endpoints)); status != C.UCS_OK {
+		C.free(unsafe.Pointer(c))
+		return nil, fmt.Errorf("starting UCX: %w", &rpc.TransportError{Remote: "UCX", Reason: statusText(int(status))})
+	}
+	return &Context{c: c, config: config}, nil
+}
+
+// Close ends UCX (ucp_cleanup). All transports, loops and memories of the context must be closed before.
+func (c *Context) Close() error {
+	if c.c != nil {
+		C.bfs_context_close(c.c)
+		C.free(unsafe.Pointer(c.c))
+		c.c = nil
+	}
+	return nil
+}
+
+// SharedMemory tells whether one of the transports that UCX may use is shared memory.
+func (c *Context) SharedMemory() bool { return c.c.shared_memory != 0 }

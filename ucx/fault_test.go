@@ -1,0 +1,3 @@
+package ucx
+
+func clientChild() {}

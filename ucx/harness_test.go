@@ -1,0 +1,270 @@
+package ucx
+
+import (
+	"bufio"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/benchfs/benchfs/rpc"
+)
+
+const (
+	childEnv = "BENCHFS_UCX_TEST_CHILD"
+	soon     = 20 * time.Second
+)
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(childEnv) {
+	case "":
+		os.Exit(m.Run())
+	case "server":
+		serverChild()
+	case "client":
+		clientChild()
+	}
+}
+
+func fatalChild(err error) {
+	fmt.Fprintln(os.Stderr, "child:", err)
+	os.Exit(3)
+}
+
+// serverChild serves until its standard input ends; it answers "stats" there with counters.
+func serverChild() {
+	signal.Ignore(syscall.SIGINT)
+	c, err := NewContext(Config{})
+	if err != nil {
+		fatalChild(err)
+	}
+	t, err := c.NewTransport()
+	if err != nil {
+		fatalChild(err)
+	}
+	service := &testService{alloc: t.Alloc}
+	loop, err := c.NewShardLoop(service, LoopOptions{})
+	if err != nil {
+		fatalChild(err)
+	}
+	service.loop = loop
+	socket, err := loop.Listen("127.0.0.1:" + os.Getenv("BENCHFS_UCX_TEST_PORT"))
+	if err != nil {
+		fatalChild(err)
+	}
+	memory, err := c.NewMemory(1 << 20)
+	if err != nil {
+		fatalChild(err)
+	}
+	region := memory.Region()
+	fmt.Printf("%s %s %x %x %x\n", hex.EncodeToString(loop.Address()), socket, region.Address, region.Length, region.Key)
+	go answerParent(loop, service)
+	loop.Run()
+	memory.Close()
+	t.Close()
+	c.Close()
+	os.Exit(0)
+}
+
+func answerParent(loop *ShardLoop, service *testService) {
+	in := bufio.NewScanner(os.Stdin)
+	for in.Scan() {
+		done := make(chan string, 1)
+		if !loop.Submit(func() {
+			var usage syscall.Rusage
+			syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
+			cpu := time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+			s := loop.Stats()
+			done <- fmt.Sprintf("cpu=%d garbage=%d nosession=%d peers=%d gone=%d failed=%d expired=%d cancels=%d requests=%d "+
+				"refused=%d closed=%d connections=%d", cpu, s.Garbage, s.NoSession, s.Peers, service.gone, service.failed, s.Expired,
+				s.Cancels, s.Requests, s.RefusedConnections, s.ClosedConnections, s.Connections)
+		}) {
+			return
+		}
+		fmt.Println(<-done)
+	}
+	loop.Stop()
+}
+
+// server is a child process that serves.
+type server struct {
+	t      testing.TB
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	out    *bufio.Reader
+	worker []byte
+	socket string
+	region Region
+}
+
+func startServer(t testing.TB, env ...string) *server {
+	t.Helper()
+	s := &server{t: t, cmd: exec.Command(os.Args[0])}
+	s.cmd.Env = append(append(os.Environ(), childEnv+"=server", "BENCHFS_UCX_TEST_PORT=0"), env...)
+	s.cmd.Stderr = os.Stderr
+	var err error
+	if s.in, err = s.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.out = bufio.NewReader(out)
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.kill)
+	line := s.line()
+	var worker, key string
+	if _, err := fmt.Sscanf(line, "%s %s %x %x %s", &worker, &s.socket, &s.region.Address, &s.region.Length, &key); err != nil {
+		t.Fatalf("server said %q: %v", line, err)
+	}
+	s.worker, _ = hex.DecodeString(worker)
+	s.region.Key, _ = hex.DecodeString(key)
+	return s
+}
+
+func (s *server) line() string {
+	s.t.Helper()
+	type answer struct {
+		line string
+		err  error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		line, err := s.out.ReadString('\n')
+		done <- answer{line, err}
+	}()
+	select {
+	case a := <-done:
+		if a.err != nil {
+			s.t.Fatalf("server child: %v", a.err)
+		}
+		return strings.TrimSpace(a.line)
+	case <-time.After(soon):
+		s.t.Fatal("server child says nothing")
+	}
+	return ""
+}
+
+func (s *server) stats() map[string]int64 {
+	s.t.Helper()
+	fmt.Fprintln(s.in, "stats")
+	m := map[string]int64{}
+	for _, field := range strings.Fields(s.line()) {
+		name, value, _ := strings.Cut(field, "=")
+		var n int64
+		fmt.Sscan(value, &n)
+		m[name] = n
+	}
+	return m
+}
+
+// kill is SIGKILL, and waits.
+func (s *server) kill() {
+	if s.cmd.ProcessState == nil {
+		s.cmd.Process.Kill()
+		s.cmd.Wait()
+	}
+}
+
+func (s *server) target() rpc.Target {
+	return rpc.Target{Peer: rpc.PeerID{Node: 1, Shard: 2}, SameHost: true, Worker: s.worker}
+}
+
+// client is a Transport with a link and a session.
+type client struct {
+	t       testing.TB
+	tr      *Transport
+	link    rpc.Link
+	id      uint64
+	session uint32
+}
+
+func newTransport(t testing.TB, config Config) *Transport {
+	t.Helper()
+	c, err := NewContext(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr, err := c.NewTransport()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		tr.Close()
+		c.Close()
+	})
+	return tr
+}
+
+func connect(t testing.TB, tr *Transport, target rpc.Target) *client {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), soon)
+	defer cancel()
+	link, err := tr.Dial(ctx, target)
+	if err != nil {
+		t.Fatalf("dial: %v", err)
+	}
+	c := &client{t: t, tr: tr, link: link, id: rand.Uint64()}
+	c.hello()
+	return c
+}
+
+func (c *client) hello() {
+	c.t.Helper()
+	call := c.tr.NewCall()
+	defer c.tr.FreeCall(call)
+	call.Link, call.Header, call.Out = c.link, rpc.Header{Type: rpc.MsgHello, Client: c.id}, c.tr.Address()
+	call.Body = append(call.Body[:0], "hello"...)
+	c.tr.Run(time.Now().Add(soon), []*rpc.Call{call})
+	if call.Err != nil {
+		c.t.Fatalf("hello: %v", call.Err)
+	}
+	c.session = call.Reply.Session
+}
+
+func (c *client) call(msg rpc.MsgType, body, out, in []byte) *rpc.Call {
+	call := c.tr.NewCall()
+	call.Link, call.Header = c.link, rpc.Header{Type: msg, Client: c.id, Session: c.session}
+	call.Body = append(call.Body[:0], body...)
+	call.Out, call.In = out, in
+	return call
+}
+
+// do runs one call with a deadline, and returns a copy of its answer.
+func (c *client) do(within time.Duration, msg rpc.MsgType, body, out, in []byte) (answer []byte, received int, err error) {
+	call := c.call(msg, body, out, in)
+	defer c.tr.FreeCall(call)
+	c.tr.Run(time.Now().Add(within), []*rpc.Call{call})
+	return append([]byte(nil), call.Answer...), call.Received, call.Err
+}
+
+func (c *client) memory(n int) []byte {
+	c.t.Helper()
+	b, err := c.tr.Alloc(n)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { c.tr.Free(b) })
+	return b
+}
+
+// eventually polls until ok, within the usual patience.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(soon); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}

@@ -1,0 +1,197 @@
+package ucx
+
+/*
+#include "bfs.h"
+*/
+import "C"
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/benchfs/benchfs/rpc"
+)
+
+const (
+	// repliesAtOnce is how many answers a batch may gather before they are sent: a long batch must not hold back its first.
+	repliesAtOnce = 8
+	// drainAtMost bounds how long a stopping loop waits for its last answers to leave.
+	drainAtMost = time.Second
+)
+
+// LoopOptions is for settings of one loop; so far there are none beside those of the Context.
+type LoopOptions struct{}
+
+// ShardLoop is the server's side: one worker, driven by the goroutine in Run, which alone calls the service.
+type ShardLoop struct {
+	c       *C.bfs_server // owned by Run's goroutine, but see mu
+	service rpc.Service
+	address []byte
+
+	requests []*request // by index of the C request
+	peers    []*peer    // by slot
+	replies  int        // in the outbox
+
+	stopping atomic.Bool
+
+	mu      sync.Mutex // guards what follows, and that c is not freed under Submit, Stop and Stats
+	queue   []func()
+	running bool
+	ended   bool
+	last    LoopStats // when ended
+}
+
+// NewShardLoop makes the worker of a shard; it serves once Run is called.
+func (c *Context) NewShardLoop(service rpc.Service, _ LoopOptions) (*ShardLoop, error) {
+	var status C.int
+	o := c.config
+	server := C.bfs_server_open(c.c, C.uint64_t(o.RendezvousBytes), C.uint64_t(o.RendezvousTCPBytes),
+		C.uint32_t(o.SpinPolls), C.uint32_t(o.YieldPolls), &status)
+	if server == nil {
+		return nil, &rpc.TransportError{Remote: "UCX", Reason: statusText(int(status))}
+	}
+	address := C.GoBytes(unsafe.Pointer(server.worker.address), C.int(server.worker.address_bytes))
+	return &ShardLoop{c: server, service: service, address: address}, nil
+}
+
+// Address is what rpc.Target.Worker wants: this process's identity and the UCX worker address.
+func (l *ShardLoop) Address() []byte { return l.address }
+
+// Listen takes connections by socket address, in addition; "host:0" chooses a port, an empty host all interfaces. It
+// returns the address in use. To be called before Run, once.
+func (l *ShardLoop) Listen(hostport string) (actual string, err error) {
+	socket, err := resolve(context.Background(), hostport, true)
+	if err != nil {
+		return "", err
+	}
+	var text [128]C.char
+	if status := C.bfs_server_listen(l.c, &socket.storage, socket.bytes, &text[0], C.size_t(len(text))); status != C.UCS_OK {
+		return "", &rpc.TransportError{Remote: hostport, Reason: statusText(int(status))}
+	}
+	return C.GoString(&text[0]), nil
+}
+
+// Run serves on the calling goroutine, which it locks to its thread, until Stop. It then frees the worker.
+func (l *ShardLoop) Run() {
+	l.mu.Lock()
+	if l.ended || l.running {
+		l.mu.Unlock()
+		return
+	}
+	l.running = true
+	l.mu.Unlock()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for {
+		n := C.bfs_server_poll(l.c)
+		if n > 0 {
+			for _, event := range unsafe.Slice(l.c.spare, int(n)) {
+				l.dispatch(event)
+			}
+		}
+		if atomic.SwapUint32((*uint32)(unsafe.Pointer(&l.c.wake)), 0) != 0 && !l.runSubmitted() {
+			break
+		}
+	}
+	C.bfs_server_drain(l.c, C.int64_t(drainAtMost))
+	l.free()
+}
+
+// runSubmitted is false when the loop is to end: it was stopped, and all that was submitted before has been run.
+func (l *ShardLoop) runSubmitted() bool {
+	for {
+		l.mu.Lock()
+		queue := l.queue
+		l.queue = nil
+		if len(queue) == 0 {
+			l.ended = l.stopping.Load()
+			ended := l.ended
+			l.mu.Unlock()
+			return !ended
+		}
+		l.mu.Unlock()
+		for _, fn := range queue {
+			fn()
+		}
+	}
+}
+
+func (l *ShardLoop) free() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
+	if l.c != nil {
+		l.last = l.statsLocked()
+		C.bfs_server_close(l.c)
+		l.c = nil
+	}
+}
+
+// Submit implements rpc.Loop.
+func (l *ShardLoop) Submit(fn func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return false
+	}
+	l.queue = append(l.queue, fn)
+	if len(l.queue) == 1 {
+		C.bfs_server_wake(l.c)
+	}
+	return true
+}
+
+// Stop makes Run return soon; it does not wait for it.
+func (l *ShardLoop) Stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopping.Store(true)
+	if !l.ended {
+		C.bfs_server_wake(l.c)
+	}
+}
+
+// Close frees a loop whose Run was never called. After Run it does nothing; during Run it is an error.
+func (l *ShardLoop) Close() error {
+	l.mu.Lock()
+	running := l.running && !l.ended
+	l.mu.Unlock()
+	if running {
+		return errors.New("ucx: the loop is running: Stop it instead")
+	}
+	l.free()
+	return nil
+}
+
+func (l *ShardLoop) dispatch(event C.bfs_event) {
+	switch event.kind {
+	case C.BFS_EVENT_REQUEST:
+		l.serve(l.requestAt(int(event.index)))
+	case C.BFS_EVENT_HELLO:
+		q := l.requestAt(int(event.index))
+		l.newPeer(q.c.peer)
+		l.serve(q)
+	case C.BFS_EVENT_RECEIVED:
+		q := l.requests[event.index]
+		l.service.Received(&q.Request, transferError(q, event.status))
+	case C.BFS_EVENT_REPLIED:
+		q := l.requests[event.index]
+		l.service.Replied(&q.Request, transferError(q, event.status))
+		q.c.next = l.c.done
+		l.c.done = q.c
+	case C.BFS_EVENT_GONE:
+		if p := l.peers[event.index]; p != nil && p.session == uint32(event.session) {
+			l.service.Gone(p)
+			p.Close()
+		}
+	}
+	if l.replies >= repliesAtOnce {
+		l.replies = 0
+		C.bfs_server_flush(l.c)
+	}
+}
