@@ -1,0 +1,243 @@
+package client
+
+import (
+	"context"
+	"syscall"
+
+	"github.com/pkg/errors"
+	"golang.org/x/sys/unix"
+
+	"github.com/benchfs/benchfs/fserr"
+	"github.com/benchfs/benchfs/internal/inode"
+	"github.com/benchfs/benchfs/rpc"
+)
+
+// Writing. The pieces go to the owners of their chunks, and with them, when they end beyond the known size, the new end to the inode's
+// shard; the call returns when all have acknowledged. Each message carries the known generation. If anybody has another one
+// (the file was cut meanwhile), the whole range is written again: pieces that arrived before the cut may have gone with it.
+//
+// A write that fails in the middle tells how much of its beginning is in place. The end may have been published by then, so the file may be
+// longer than that; what is missing reads as zeros or as what was there.
+
+// Pwrite writes p at off (with O_APPEND: at the end, as Linux does). Fewer bytes than len(p), and no error, mean
+// that the rest failed.
+func (f *File) Pwrite(ctx context.Context, p []byte, off int64) (int, error) {
+	o := f.c.begin(ctx, opWrite)
+	o.one[0] = p
+	n, _, err := o.pwritev(f, o.one[:], off)
+	return n, o.end(f.name, err)
+}
+
+// Pwritev is Pwrite out of several buffers.
+func (f *File) Pwritev(ctx context.Context, bufs [][]byte, off int64) (int, error) {
+	o := f.c.begin(ctx, opWrite)
+	n, _, err := o.pwritev(f, bufs, off)
+	return n, o.end(f.name, err)
+}
+
+// Write writes at the position, or with O_APPEND at the end, and sets the position to where it ended.
+func (f *File) Write(ctx context.Context, p []byte) (int, error) {
+	o := f.c.begin(ctx, opWrite)
+	o.one[0] = p
+	n, err := o.writev(f, o.one[:])
+	return n, o.end(f.name, err)
+}
+
+// Writev is Write out of several buffers.
+func (f *File) Writev(ctx context.Context, bufs [][]byte) (int, error) {
+	o := f.c.begin(ctx, opWrite)
+	n, err := o.writev(f, bufs)
+	return n, o.end(f.name, err)
+}
+
+func (o *op) writev(f *File, bufs [][]byte) (int, error) {
+	f.posMu.Lock()
+	defer f.posMu.Unlock()
+	n, pos, err := o.pwritev(f, bufs, f.pos)
+	if n > 0 {
+		f.pos = int64(pos) + int64(n)
+	}
+	return n, err
+}
+
+// pwritev writes and returns how many bytes, and where they begin.
+func (o *op) pwritev(f *File, bufs [][]byte, off int64) (int, uint64, error) {
+	if err := f.writable(); err != nil {
+		return 0, 0, err
+	}
+	want, err := vector(bufs)
+	switch {
+	case err != nil:
+		return 0, 0, err
+	case off < 0:
+		return 0, 0, syscall.EINVAL
+	case want == 0:
+		return 0, uint64(off), nil
+	}
+	var n, pos uint64
+	if f.Flags()&unix.O_APPEND != 0 {
+		n, pos, err = o.appendRange(f.in, bufs, want)
+	} else {
+		pos = uint64(off)
+		if pos >= maxSize {
+			return 0, 0, syscall.EFBIG
+		}
+		n, err = o.writeRange(f.in, bufs, pos, min(want, maxSize-pos))
+	}
+	if o.c.cache != nil {
+		o.c.cache.wrote(f.in, pos, n, err)
+	}
+	o.c.counts.bytesWritten.Add(n)
+	if n > 0 {
+		err = nil // a part that is in place counts more than why the rest is not
+	}
+	if err == nil && f.Flags()&unix.O_DSYNC != 0 { // O_SYNC includes that bit
+		if err = o.sync(f.in, f.Flags()&unix.O_SYNC != unix.O_SYNC); err != nil {
+			n = 0 // not on the medium: not written
+		}
+	}
+	return int(n), pos, err
+}
+
+// writeRange writes the first want bytes of bufs at pos and returns how many from the beginning are in place.
+func (o *op) writeRange(in *openInode, bufs [][]byte, pos, want uint64) (uint64, error) {
+	for {
+		k := in.snapshot()
+		n, err := o.writeOnce(in, &k, bufs, pos, want)
+		if err == nil || !o.again(&err) {
+			return n, o.fileGone(err)
+		}
+		if _, err := o.refresh(in); err != nil {
+			return 0, o.fileGone(err)
+		}
+	}
+}
+
+// appendRange reserves want bytes at the end of the file and writes them there.
+func (o *op) appendRange(in *openInode, bufs [][]byte, want uint64) (n, pos uint64, err error) {
+	for {
+		attr, pos, err := o.reserveEnd(in, want)
+		if err != nil {
+			return 0, 0, o.fileGone(err)
+		}
+		k := in.snapshot()
+		if k.gen != attr.TruncGen {
+			continue // cut and refreshed by another thread meanwhile: the reservation is void
+		}
+		n, err := o.writeOnce(in, &k, bufs, pos, want)
+		// A file that was cut meanwhile took the reservation with it: others may have what was reserved. The bytes go to the new end.
+		if err == nil || !o.again(&err) {
+			return n, pos, o.fileGone(err)
+		}
+		if _, err := o.refresh(in); err != nil {
+			return 0, 0, o.fileGone(err)
+		}
+	}
+}
+
+func (o *op) reserveEnd(in *openInode, length uint64) (inode.Attr, uint64, error) {
+	o.reset()
+	m := rpc.Append{Ino: in.ino, Length: length}
+	call := o.call(rpc.MsgAppend, in.ino.Shard())
+	call.Body = m.AppendTo(call.Body)
+	once(call)
+	if o.exchange(); call.Err != nil {
+		return inode.Attr{}, 0, o.gone(call)
+	}
+	var reply rpc.AppendReply
+	if err := reply.Decode(call.Answer); err != nil || reply.Offset > maxSize-length {
+		return inode.Attr{}, 0, o.broken(call, "reserved offset makes no sense")
+	}
+	if reason := checkAttr(&reply.Attr, in.ino, o.c.shards()); reason != "" {
+		return inode.Attr{}, 0, o.broken(call, reason)
+	}
+	in.learn(&reply.Attr)
+	return reply.Attr, reply.Offset, nil
+}
+
+// writeOnce is one attempt under the generation k.gen; fserr.ErrStaleGeneration voids it. After another error, n bytes
+// from the beginning are in place.
+func (o *op) writeOnce(in *openInode, k *known, bufs [][]byte, pos, want uint64) (n uint64, err error) {
+	c := newCursor(bufs, 0, pos, want, k.layout.ChunkBits)
+	told := false
+	for o.window(in, k, &c) {
+		start, end := o.pieces[0].pos, c.pos
+		if err := o.place(in, k); err != nil {
+			return start - pos, err
+		}
+		extended, done, err := o.writeWindow(in, k, end)
+		if err != nil {
+			if errors.Is(err, fserr.ErrStaleGeneration) {
+				return 0, err
+			}
+			return start - pos + done, err
+		}
+		told = told || extended
+	}
+	if c.pos != pos+want {
+		return c.pos - pos, syscall.EFAULT
+	}
+	if !told {
+		in.overwritten(o.began.UnixNano())
+	}
+	return want, nil
+}
+
+// writeWindow writes o.pieces, which end at end, and publishes the end if the file may be shorter. done is the length of the part in
+// place after an error.
+func (o *op) writeWindow(in *openInode, k *known, end uint64) (extended bool, done uint64, err error) {
+	o.reset()
+	for i := range o.pieces {
+		o.sendPiece(in, k, &o.pieces[i])
+	}
+	var extend *rpc.Call
+	if end > k.size {
+		m := rpc.Extend{Ino: in.ino, End: end, Gen: k.gen}
+		extend = o.call(rpc.MsgExtend, in.ino.Shard())
+		extend.Body = m.AppendTo(extend.Body)
+	}
+	o.exchange()
+	if err := o.staleOrFailed(); err != nil {
+		return false, o.inPlace(k, extend), err
+	}
+	if extend != nil {
+		attr, err := o.attrOf(extend, in.ino)
+		if err != nil {
+			return false, 0, err
+		}
+		in.learn(&attr)
+		if attr.Layout != k.layout { // set while the file was empty: nobody looks where this went
+			return false, 0, fserr.ErrStaleGeneration
+		}
+		k.size = max(k.size, attr.Size)
+	}
+	return extend != nil, 0, o.publish(in, k)
+}
+
+// sendPiece adds the message that writes a piece.
+func (o *op) sendPiece(in *openInode, k *known, p *piece) {
+	m := rpc.WriteChunk{
+		Ino: in.ino, Chunk: p.chunk, Offset: p.off, Length: uint32(len(p.buf)), Gen: k.gen, ChunkBits: k.layout.ChunkBits,
+	}
+	p.call = o.call(rpc.MsgWriteChunk, p.shard)
+	p.call.Body = m.AppendTo(p.call.Body)
+	p.call.Out = p.buf
+}
+
+// inPlace is how many bytes from the window's beginning have been written, after an exchange with errors. What is beyond the
+// known size counts only if the new end was published, and a chunk that had no owner only after its owner was: not at all.
+func (o *op) inPlace(k *known, extend *rpc.Call) uint64 {
+	start := o.pieces[0].pos
+	end := start
+	for i := range o.pieces {
+		p := &o.pieces[i]
+		if p.call.Err != nil || !p.placed {
+			break
+		}
+		end = p.pos + uint64(len(p.buf))
+	}
+	if extend != nil && extend.Err != nil {
+		end = max(start, min(end, k.size))
+	}
+	return end - start
+}
