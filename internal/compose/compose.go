@@ -1,0 +1,193 @@
+// Package compose joins the parts: it makes a daemon, a client of daemons, or an embedded file system out of a configuration.
+//
+// The library (capi), the daemon and the operator's tool start here, and so do tests. It is the one place that knows all rooms;
+// it decides nothing that a room can decide for itself.
+package compose
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"io"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/pkg/errors"
+	"go.uber.org/multierr"
+
+	"github.com/benchfs/benchfs/config"
+	"github.com/benchfs/benchfs/core/client"
+	"github.com/benchfs/benchfs/core/layout"
+	"github.com/benchfs/benchfs/rpc"
+)
+
+// Build names this build in handshakes, logs and statistics; the linker may set it.
+var Build = "dev"
+
+// Process is what a file system call does on behalf of whom: the identity of the calling process.
+type Process struct {
+	UID, GID uint32
+	Groups   []uint32
+	Umask    uint32
+}
+
+// Open makes the client that cfg asks for: embedded or distributed, as cfg says and never as it happens to come. It returns
+// by ctx's deadline. The closer ends everything that Open has started; the client is closed first.
+func Open(ctx context.Context, cfg *config.Config, p Process) (*client.Client, io.Closer, error) {
+	if cfg.Distributed() {
+		return openDistributed(ctx, cfg, p)
+	}
+	return openEmbedded(cfg, p)
+}
+
+// closers ends parts in the opposite order of their start.
+type closers []func() error
+
+func (c *closers) add(f func() error) { *c = append(*c, f) }
+
+// Close implements io.Closer. It runs all of them, whatever fails.
+func (c *closers) Close() error {
+	var err error
+	for i := len(*c) - 1; i >= 0; i-- {
+		err = multierr.Append(err, (*c)[i]())
+	}
+	*c = nil
+	return err
+}
+
+// randomID draws a non-zero 64-bit number: a client id, an incarnation.
+func randomID() (uint64, error) {
+	var b [8]byte
+	for {
+		if _, err := rand.Read(b[:]); err != nil {
+			return 0, errors.Wrap(err, "random numbers")
+		}
+		if id := binary.LittleEndian.Uint64(b[:]); id != 0 {
+			return id, nil
+		}
+	}
+}
+
+// policy is the retry policy of cfg.
+func policy(cfg *config.Config) rpc.Policy {
+	return rpc.Policy{
+		Attempts:    cfg.RPC.Attempts,
+		PerAttempt:  cfg.RPC.AttemptTimeout,
+		Overall:     cfg.RPC.CallTimeout,
+		BackoffBase: cfg.RPC.BackoffBase,
+		BackoffMax:  cfg.RPC.BackoffMax,
+		Jitter:      cfg.RPC.Jitter,
+	}
+}
+
+// identity is who this process is in handshakes.
+func identity(cfg *config.Config, epoch uint32, secret, hostID string) (rpc.Identity, error) {
+	id, err := randomID()
+	if err != nil {
+		return rpc.Identity{}, err
+	}
+	pid := syscall.Getpid()
+	return rpc.Identity{
+		Client:   id,
+		PID:      uint32(pid),
+		PIDStart: startTime(pid),
+		UID:      uint32(syscall.Getuid()),
+		HostID:   hostID,
+		Secret:   secret,
+		Build:    Build,
+		Epoch:    epoch,
+	}, nil
+}
+
+// startTime is field 22 of /proc/PID/stat (proc(5)): with the pid it names a process for good. 0 when it cannot be read.
+func startTime(pid int) uint64 {
+	text := readSmall("/proc/" + strconv.Itoa(pid) + "/stat")
+	_, rest, ok := strings.Cut(text, ") ")
+	if !ok {
+		return 0
+	}
+	const field = 22 - 3 // fields after the command begin with number 3
+	fields := strings.Fields(rest)
+	if len(fields) <= field {
+		return 0
+	}
+	start, err := strconv.ParseUint(fields[field], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return start
+}
+
+// readSmall reads a small file by plain system calls: the library keeps Go's poller out of the host process. "" on any error.
+func readSmall(path string) string {
+	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = syscall.Close(fd) }()
+	buf := make([]byte, 4096)
+	n, err := syscall.Read(fd, buf)
+	if err != nil {
+		return ""
+	}
+	return string(buf[:n])
+}
+
+// fileLayout is the layout of new files that cfg asks for.
+func fileLayout(cfg *config.Config, shards, epoch uint32) (layout.Layout, error) {
+	strategy, err := layout.ParseStrategy(cfg.Layout.Strategy)
+	if err != nil {
+		return layout.Layout{}, err
+	}
+	bits := uint8(0)
+	for size := cfg.Layout.ChunkSize; size > 1; size >>= 1 {
+		bits++
+	}
+	return layout.Layout{Strategy: strategy, ChunkBits: bits, Shards: shards, Epoch: epoch}, nil
+}
+
+// makeClient gives a client its pools: one a client worker.
+func makeClient(cfg *config.Config, p Process, id rpc.Identity, m *layout.Map, node int,
+	transports []rpc.Transport, resolve rpc.Resolver, lay layout.Layout,
+) (*client.Client, error) {
+	var c *client.Client
+	pools := make([]*rpc.Pool, len(transports))
+	for i, t := range transports {
+		pools[i] = rpc.NewPool(t, rpc.PoolOptions{
+			Identity:       id,
+			Resolve:        resolve,
+			ConnectTimeout: cfg.RPC.ConnectTimeout,
+			Policy:         policy(cfg),
+			SelfTest:       cfg.RPC.SelfTest,
+			OnConnect: func(ctx context.Context, conn *rpc.Conn) error {
+				if c == nil {
+					return nil
+				}
+				return c.ReopenHandles(ctx, conn)
+			},
+		})
+	}
+	made, err := client.New(client.Options{
+		Pools:           pools,
+		Map:             m,
+		Node:            node,
+		Distributed:     cfg.Distributed(),
+		UID:             p.UID,
+		GID:             p.GID,
+		Groups:          p.Groups,
+		Umask:           cfg.ClientUmask(p.Umask),
+		CallTimeout:     cfg.RPC.CallTimeout,
+		MaxParallel:     cfg.RPC.MaxParallel,
+		CacheMode:       cfg.Cache.Mode,
+		ChunkCacheBytes: int64(cfg.Cache.ChunkBytes),
+		ClientID:        id.Client,
+		Layout:          lay,
+	})
+	c = made
+	return made, err
+}
+
+// now is the clock of time stamps: nanoseconds since the Unix epoch.
+func now() int64 { return time.Now().UnixNano() }

@@ -1,0 +1,133 @@
+package compose
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"syscall"
+
+	"github.com/pkg/errors"
+	"go.uber.org/multierr"
+
+	"github.com/benchfs/benchfs/config"
+	"github.com/benchfs/benchfs/core/layout"
+	"github.com/benchfs/benchfs/internal/wal"
+	"github.com/benchfs/benchfs/meta"
+	"github.com/benchfs/benchfs/store"
+	"github.com/benchfs/benchfs/store/arena"
+	"github.com/benchfs/benchfs/store/memory"
+)
+
+// shardParts is what one shard keeps: its names and its chunks.
+type shardParts struct {
+	meta  *meta.Shard
+	store store.Store
+}
+
+// openShard opens (or makes) the parts of one shard under cfg's data directory, or in memory without one.
+func openShard(cfg *config.Config, shard, shards uint32, lay layout.Layout, p Process) (parts shardParts, err error) {
+	dir := ""
+	recover := wal.Refuse
+	if cfg.Store.Recover == config.RecoverCut {
+		recover = wal.CutAtBadRecord
+	}
+	if cfg.Store.DataDir != "" {
+		dir = filepath.Join(cfg.Store.DataDir, fmt.Sprintf("shard-%d", shard))
+		if err := mkdirAll(dir); err != nil {
+			return parts, err
+		}
+	}
+	parts.meta, err = meta.Open(meta.Options{
+		Shard: shard, Shards: shards, Dir: dir, Recover: recover, Now: now,
+		UID: p.UID, GID: p.GID, RootMode: 0o755, Layout: lay,
+	})
+	if err != nil {
+		return parts, errors.Wrapf(err, "names of shard %d", shard)
+	}
+	capacity := int64(cfg.Store.Capacity) / int64(cfg.ShardsPerNode())
+	switch cfg.StoreBackend() {
+	case config.BackendArena:
+		parts.store, err = arena.Open(arena.Options{
+			Dir: dir, Name: "data", CapacityBytes: capacity, SegmentBytes: int64(cfg.Store.Segment),
+			Recover: recover, Populate: cfg.Store.Populate, HugePages: cfg.Store.HugePages,
+		})
+	default:
+		parts.store, err = memory.New(memory.Options{CapacityBytes: capacity})
+	}
+	if err != nil {
+		_ = parts.meta.Close()
+		return parts, errors.Wrapf(err, "chunks of shard %d", shard)
+	}
+	return parts, nil
+}
+
+func (p shardParts) close() error {
+	return multierr.Append(p.store.Close(), p.meta.Close())
+}
+
+// clusterFile pins a data directory to its place in the cluster: with other numbers, its inodes would belong to other shards.
+type clusterFile struct {
+	Node, FirstShard, Shards, ClusterShards uint32
+}
+
+// claimDataDir makes the data directory, or checks that it is this node's.
+func claimDataDir(dir string, m *layout.Map, node uint32) error {
+	if dir == "" {
+		return nil
+	}
+	if err := mkdirAll(dir); err != nil {
+		return err
+	}
+	mine := clusterFile{Node: node, FirstShard: m.Nodes[node].FirstShard, Shards: m.Nodes[node].Shards, ClusterShards: m.Shards()}
+	path := filepath.Join(dir, "cluster.json")
+	if text := readSmall(path); text != "" {
+		var found clusterFile
+		if err := json.Unmarshal([]byte(text), &found); err != nil {
+			return errors.Wrapf(syscall.EINVAL, "%s does not parse: %v", path, err)
+		}
+		if found != mine {
+			return errors.Wrapf(syscall.EINVAL, "%s belongs to node %d with %d of %d shards; this is node %d with %d of %d: "+
+				"give the same cluster.node_id, cluster.expected_nodes and daemon.shards, or another store.data_dir",
+				dir, found.Node, found.Shards, found.ClusterShards, mine.Node, mine.Shards, mine.ClusterShards)
+		}
+		return nil
+	}
+	text, err := json.Marshal(mine)
+	if err != nil {
+		return errors.WithStack(err)
+	}
+	return writeSmall(path, text)
+}
+
+// writeSmall puts a small file in place in one step, by plain system calls (see readSmall).
+func writeSmall(path string, text []byte) error {
+	temporary := fmt.Sprintf("%s.%d", path, syscall.Getpid())
+	fd, err := syscall.Open(temporary, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_TRUNC|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return errors.Wrapf(err, "cannot write %s", path)
+	}
+	n, err := syscall.Write(fd, text)
+	if err == nil && n < len(text) {
+		err = syscall.ENOSPC
+	}
+	err = multierr.Combine(err, syscall.Fsync(fd), syscall.Close(fd))
+	if err == nil {
+		err = syscall.Rename(temporary, path)
+	}
+	return errors.Wrapf(err, "cannot write %s", path)
+}
+
+// mkdirAll makes a private directory and what is missing above it, by plain system calls (see readSmall).
+func mkdirAll(dir string) error {
+	err := syscall.Mkdir(dir, 0o700)
+	if errors.Is(err, syscall.ENOENT) && filepath.Dir(dir) != dir {
+		if err := mkdirAll(filepath.Dir(dir)); err != nil {
+			return err
+		}
+		err = syscall.Mkdir(dir, 0o700)
+	}
+	if err != nil && !errors.Is(err, syscall.EEXIST) {
+		return errors.Wrapf(err, "data directory %s", dir)
+	}
+	return nil
+}

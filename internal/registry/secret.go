@@ -1,0 +1,88 @@
+package registry
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"syscall"
+
+	"github.com/pkg/errors"
+)
+
+// secretBytes is the length of the job's secret before it is written in hex; a handshake has room for 64 characters.
+const secretBytes = 32
+
+// Secret returns the job's secret: 64 hex digits out of the registry directory. With create, whoever comes first makes it (and the
+// directory); all others get the same. EPERM when anybody else could read it.
+func Secret(dir string, create bool) (string, error) {
+	check := checkPrivateDir
+	if create {
+		check = makePrivateDir
+	}
+	if err := check(dir); err != nil {
+		return "", err
+	}
+	path := dir + "/secret"
+	text, err := readPrivate(path, 1<<10)
+	if create && errors.Is(err, syscall.ENOENT) {
+		if err := writeSecret(path); err != nil {
+			return "", err
+		}
+		text, err = readPrivate(path, 1<<10)
+	}
+	if err != nil {
+		return "", err
+	}
+	secret := strings.TrimSpace(string(text))
+	if raw, err := hex.DecodeString(secret); err != nil || len(raw) != secretBytes {
+		return "", errors.Wrapf(syscall.EINVAL, "registry: %s does not hold %d hex digits", path, 2*secretBytes)
+	}
+	return secret, nil
+}
+
+// writeSecret puts a new secret in place, whole, unless somebody else was first.
+func writeSecret(path string) error {
+	var raw [secretBytes]byte
+	if _, err := rand.Read(raw[:]); err != nil {
+		return errors.Wrap(err, "random numbers")
+	}
+	err := writeAtomic(path, []byte(hex.EncodeToString(raw[:])+"\n"), linkNew)
+	if errors.Is(err, syscall.EEXIST) {
+		return nil
+	}
+	return err
+}
+
+// linkNew gives the file a name that must not exist yet: O_EXCL for a file that is already complete.
+func linkNew(temporary, path string) error {
+	err := syscall.Link(temporary, path)
+	_ = syscall.Unlink(temporary)
+	return err
+}
+
+// HostID names what the processes of one machine share: its boot, and the name spaces of shared memory and process numbers, so that two
+// containers of one machine that cannot reach each other's memory count as two. At most 64 bytes.
+func HostID() string {
+	id := ""
+	if text, err := readAll("/proc/sys/kernel/random/boot_id", 256); err == nil {
+		id = strings.TrimSpace(string(text))
+	} else {
+		var name syscall.Utsname
+		if syscall.Uname(&name) == nil {
+			for _, c := range name.Nodename {
+				if c == 0 {
+					break
+				}
+				id += string(rune(byte(c)))
+			}
+		}
+	}
+	for _, space := range []string{"ipc", "pid"} {
+		var st syscall.Stat_t
+		if err := syscall.Stat("/proc/self/ns/"+space, &st); err == nil {
+			id += fmt.Sprintf(":%d", st.Ino)
+		}
+	}
+	return id[:min(len(id), 64)]
+}
