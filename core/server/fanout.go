@@ -41,10 +41,7 @@ func (s *Shard) truncate(r *rpc.Request) error {
 		a, err := s.o.Meta.Attr(m.Ino)
 		return s.attr(r, a, err)
 	}
-	if s.shards == 1 {
-		if err := s.o.Store.Truncate(uint64(t.Ino), t.Gen, t.Size, t.ChunkBits); err != nil {
-			return err
-		}
+	if s.shards == 1 && s.o.Store.Truncate(uint64(t.Ino), t.Gen, t.Size, t.ChunkBits) == nil {
 		a, err := s.o.Meta.TruncateEnd(t.Ino)
 		if err == nil {
 			s.released()
@@ -166,18 +163,19 @@ func (s *Shard) purgeAll(jobs []purgeJob) {
 	})
 }
 
-// ownersOf lists the shards that may have chunks of a removed file.
+// ownersOf lists the shards that may have chunks of a removed file. With the strategy local that is every one: a truncate may have
+// cut off the run that named it, and writers that lost the race for a chunk left theirs.
 func (s *Shard) ownersOf(p meta.Purge) []uint32 {
 	seen := map[uint32]struct{}{p.Ino.Shard(): {}}
-	for _, run := range p.Runs {
-		seen[run.Shard] = struct{}{}
+	if p.Layout.Strategy == layout.Local {
+		for shard := range s.shards {
+			seen[shard] = struct{}{}
+		}
 	}
-	if p.Layout.Strategy != layout.Local {
-		chunks := (p.Largest + p.Layout.ChunkBytes() - 1) >> p.Layout.ChunkBits
-		for chunk := uint64(0); chunk < chunks && len(seen) < int(s.shards); chunk++ {
-			if shard, ok := layout.ChunkNode(p.Layout, uint64(p.Ino), chunk, nil); ok {
-				seen[shard] = struct{}{}
-			}
+	chunks := (p.Largest + p.Layout.ChunkBytes() - 1) >> p.Layout.ChunkBits
+	for chunk := uint64(0); chunk < chunks && len(seen) < int(s.shards); chunk++ {
+		if shard, ok := layout.ChunkNode(p.Layout, uint64(p.Ino), chunk, nil); ok {
+			seen[shard] = struct{}{}
 		}
 	}
 	return slices.Sorted(maps.Keys(seen))

@@ -40,6 +40,7 @@ func embedded(cfg *config.Config, p Process, ends *closers) (*client.Client, err
 		return nil, err
 	}
 	ends.add(parts.close)
+	parts.meta.SweepOrphans() // the process that had them open was the last one's; nobody comes back
 	incarnation, err := randomID()
 	if err != nil {
 		return nil, err

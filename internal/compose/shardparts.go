@@ -40,6 +40,7 @@ func openShard(cfg *config.Config, shard, shards uint32, lay layout.Layout, p Pr
 	parts.meta, err = meta.Open(meta.Options{
 		Shard: shard, Shards: shards, Dir: dir, Recover: recover, Now: now,
 		UID: p.UID, GID: p.GID, RootMode: 0o755, Layout: lay,
+		WaitForClients: cfg.Distributed(),
 	})
 	if err != nil {
 		return parts, errors.Wrapf(err, "names of shard %d", shard)
