@@ -19,7 +19,7 @@ import (
 
 var me = compose.Process{UID: uint32(syscall.Getuid()), GID: uint32(syscall.Getgid()), Umask: 0o022}
 
-func load(t *testing.T, daemon bool, settings map[string]string) *config.Config {
+func load(t testing.TB, daemon bool, settings map[string]string) *config.Config {
 	t.Helper()
 	cfg, err := config.Load(config.Sources{Overrides: settings, Daemon: daemon})
 	if err != nil {
@@ -28,7 +28,7 @@ func load(t *testing.T, daemon bool, settings map[string]string) *config.Config 
 	return cfg
 }
 
-func open(t *testing.T, settings map[string]string) (*client.Client, io.Closer) {
+func open(t testing.TB, settings map[string]string) (*client.Client, io.Closer) {
 	t.Helper()
 	c, end, err := compose.Open(context.Background(), load(t, false, settings), me)
 	if err != nil {
@@ -37,7 +37,7 @@ func open(t *testing.T, settings map[string]string) (*client.Client, io.Closer) 
 	return c, end
 }
 
-func shut(t *testing.T, c *client.Client, end io.Closer) {
+func shut(t testing.TB, c *client.Client, end io.Closer) {
 	t.Helper()
 	if _, err := c.Close(context.Background()); err != nil {
 		t.Error(err)
@@ -103,14 +103,15 @@ func TestEmbeddedOnDisk(t *testing.T) {
 	}
 }
 
-// startDaemons runs n daemons in this process, over real UCX, and returns the settings of their clients.
-func startDaemons(t *testing.T, n, shards int) map[string]string {
+// startDaemons runs n daemons in this process, over real UCX, and returns the settings of their clients. The
+// cluster is to have expected nodes.
+func startDaemons(t testing.TB, n, expected, shards int) map[string]string {
 	t.Helper()
 	registry := filepath.Join(t.TempDir(), "registry")
 	if err := syscall.Mkdir(registry, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	common := map[string]string{"cluster.registry_dir": registry, "cluster.expected_nodes": strconv.Itoa(n)}
+	common := map[string]string{"cluster.registry_dir": registry, "cluster.expected_nodes": strconv.Itoa(expected)}
 	for i := range n {
 		settings := map[string]string{
 			"cluster.node_id": strconv.Itoa(i), "daemon.shards": strconv.Itoa(shards), "layout.chunk_size": "64KiB",
@@ -137,7 +138,7 @@ func startDaemons(t *testing.T, n, shards int) map[string]string {
 func TestDistributed(t *testing.T) {
 	for _, shape := range []struct{ nodes, shards int }{{1, 1}, {2, 2}, {3, 1}} {
 		t.Run(strconv.Itoa(shape.nodes)+"x"+strconv.Itoa(shape.shards), func(t *testing.T) {
-			settings := startDaemons(t, shape.nodes, shape.shards)
+			settings := startDaemons(t, shape.nodes, shape.nodes, shape.shards)
 			c, end := open(t, settings)
 			defer shut(t, c, end)
 			for i, size := range []int{1, 4096, 70000, 1 << 20} {
@@ -167,8 +168,7 @@ func TestDistributed(t *testing.T) {
 }
 
 func TestMissingNodesAreNamed(t *testing.T) {
-	settings := startDaemons(t, 1, 1)
-	settings["cluster.expected_nodes"] = "3"
+	settings := startDaemons(t, 1, 3, 1)
 	settings["cluster.join_timeout"] = "200ms"
 	_, _, err := compose.Open(context.Background(), load(t, false, settings), me)
 	if err == nil {
