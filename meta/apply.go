@@ -209,7 +209,7 @@ func (s *Shard) applyDrop(r *record, ino inode.Ino) error {
 	delete(s.nodes, ino)
 	delete(s.orphans, ino)
 	if n.hasChunks() {
-		s.purges.add(Purge{Ino: ino, Layout: n.layout(), Largest: n.largest, Runs: n.runs()})
+		s.purges.add(Purge{Ino: ino, Layout: n.layout(), Largest: n.largest, Gen: n.truncGen, Runs: n.runs()})
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ type Purge struct {
 	Ino     inode.Ino
 	Layout  layout.Layout
 	Largest uint64       // bytes: the largest size that the file ever had
+	Gen     uint32       // truncate generation: if not 0, every shard keeps a record of it
 	Runs    []layout.Run // strategy Local; read only
 }
 

@@ -109,7 +109,7 @@ func (s *Shard) restore(r *snapshotReader, tag itemTag, it *item) bool {
 		n.held |= heldByTruncation
 		s.truncs[it.ino] = Truncation{Ino: it.ino, Gen: n.truncGen + 1, Size: it.size, ChunkBits: n.chunkBits, Req: it.req}
 	case tagPurge:
-		s.purges.add(Purge{Ino: it.ino, Layout: it.layout, Largest: it.size, Runs: it.runs})
+		s.purges.add(Purge{Ino: it.ino, Layout: it.layout, Largest: it.size, Gen: it.gen, Runs: it.runs})
 	default:
 		return false
 	}

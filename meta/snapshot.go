@@ -49,6 +49,7 @@ type item struct {
 	kind           inode.Kind
 	mtime          int64
 	size           uint64
+	gen            uint32
 	seq, key, bits uint64
 	name           []byte
 	req            ReqID
@@ -101,6 +102,7 @@ func (it *item) code(tag itemTag, c *coder) {
 		code64(c, &it.ino)
 		c.layout(&it.layout)
 		code64(c, &it.size)
+		code32(c, &it.gen)
 		c.runs(&it.runs)
 	case tagEnd:
 		code64(c, &it.count)
@@ -243,7 +245,7 @@ func (s *Shard) writeOperations(w *snapshotWriter) error {
 
 func (s *Shard) writePurges(w *snapshotWriter) error {
 	for _, p := range s.Purges() {
-		if err := w.put(tagPurge, &item{ino: p.Ino, layout: p.Layout, size: p.Largest, runs: p.Runs}); err != nil {
+		if err := w.put(tagPurge, &item{ino: p.Ino, layout: p.Layout, size: p.Largest, gen: p.Gen, runs: p.Runs}); err != nil {
 			return err
 		}
 	}

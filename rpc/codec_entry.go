@@ -138,6 +138,7 @@ func (m *Rename) Decode(b []byte) error {
 // AppendTo appends the encoding of m to b.
 func (m *LinkEntry) AppendTo(b []byte) []byte {
 	b = appendIno(b, m.Ino)
+	b = append(b, byte(m.Kind))
 	b = appendIno(b, m.Parent)
 	return appendText(b, m.Name)
 }
@@ -145,6 +146,6 @@ func (m *LinkEntry) AppendTo(b []byte) []byte {
 // Decode reads m from the whole of b; Name aliases b.
 func (m *LinkEntry) Decode(b []byte) error {
 	d := decoder{rest: b}
-	*m = LinkEntry{Ino: d.ino(), Parent: d.ino(), Name: d.name()}
+	*m = LinkEntry{Ino: d.ino(), Kind: d.kind(), Parent: d.ino(), Name: d.name()}
 	return d.end()
 }

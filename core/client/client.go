@@ -137,7 +137,7 @@ func New(o Options) (*Client, error) {
 	switch o.CacheMode {
 	case "", "off":
 	case "close-to-open":
-		cache, err := newDataCache(c)
+		cache, err := newDataCache(o.ChunkCacheBytes)
 		if err != nil {
 			return nil, err
 		}
@@ -190,7 +190,9 @@ func (c *Client) Close(ctx context.Context) (stillOpen int, err error) {
 		}
 	}
 	if c.cache != nil {
-		c.cache.close()
+		if closeErr := c.cache.close(); closeErr != nil && err == nil {
+			err = closeErr
+		}
 	}
 	for _, l := range c.lanes {
 		l.drain()

@@ -11,6 +11,7 @@ import (
 	"github.com/pkg/errors"
 	"golang.org/x/sys/unix"
 
+	"github.com/benchfs/benchfs/cache"
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/internal/inode"
 	"github.com/benchfs/benchfs/rpc"
@@ -24,6 +25,8 @@ type File struct {
 	handle uint64       // registered at the inode's shard
 	flags  atomic.Int64 // as given to Open; SetFlags changes some
 	refs   atomic.Int32
+
+	sequence cache.Sequence // of reads, for reading ahead; used with a cache only
 
 	// posMu is held during a sequential call, also while it waits: two Reads of one description get different bytes.
 	posMu sync.Mutex
@@ -63,7 +66,7 @@ func (f *File) Close(ctx context.Context) error {
 	}
 	o := f.c.begin(ctx, opClose)
 	f.c.inodes.detach(f) // before the release: see ReopenHandles
-	err := o.releaseHandle(f.in.ino, f.handle, f.in.mtime.Swap(0))
+	err := o.releaseHandle(f.in.ino, f.handle, f.in.takeMtime())
 	return o.end(f.name, err)
 }
 
@@ -161,15 +164,17 @@ func (o *op) sync(in *openInode, dataOnly bool) error {
 
 // tellMtime sends the time of overwrites that the inode's shard does not know yet.
 func (o *op) tellMtime(in *openInode) error {
-	mtime := in.mtime.Swap(0)
+	mtime := in.takeMtime()
 	if mtime == 0 {
 		return nil
 	}
-	_, err := o.setAttr(rpc.SetAttr{Ino: in.ino, Mask: inode.SetMtimeMax, Mtime: mtime})
+	attr, err := o.setAttr(rpc.SetAttr{Ino: in.ino, Mask: inode.SetMtimeMax, Mtime: mtime})
 	if err != nil {
 		in.overwritten(mtime)
+		return err
 	}
-	return err
+	in.learn(&attr)
+	return nil
 }
 
 // owners are the shards that may hold something of a file: its inode's, and those of its chunks.

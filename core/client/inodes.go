@@ -25,6 +25,8 @@ type openInode struct {
 	// mtime is the time of the last overwrite that the inode's shard has not been told of: nanoseconds, 0 = none. Writes inside the
 	// known size do not contact that shard; fsync, close and this process's own stat do.
 	mtime atomic.Int64
+	// opened is the version that the newest open saw: what the data cache may serve.
+	opened atomic.Uint64
 
 	mu sync.Mutex
 	k  known
@@ -34,6 +36,7 @@ type openInode struct {
 type known struct {
 	gen     uint32 // truncate generation that all the rest belongs to
 	version uint64 // of the newest attributes seen
+	mtime   int64  // in those
 	size    uint64 // the file is at least this long as long as gen holds
 	layout  layout.Layout
 	// runs are the placement runs (strategy Local) as of runsVersion. The slice is never changed, only replaced.
@@ -72,7 +75,7 @@ func (in *openInode) learn(a *inode.Attr) {
 	}
 	if a.Version >= k.version {
 		k.version = a.Version
-		k.layout = a.Layout
+		k.layout, k.mtime = a.Layout, a.Mtime
 	}
 }
 
@@ -107,6 +110,16 @@ func (in *openInode) overwritten(at int64) {
 			return
 		}
 	}
+}
+
+// takeMtime returns the time of the last overwrite that has not been told, and 0 from then on. It is later than the last time known,
+// whatever this host's clock says: a version of the file in which data differs must differ.
+func (in *openInode) takeMtime() int64 {
+	mtime := in.mtime.Swap(0)
+	if mtime == 0 {
+		return 0
+	}
+	return max(mtime, in.snapshot().mtime+1)
 }
 
 // refresh asks the inode's shard how things are now, and for the placement runs if they have changed.
@@ -167,6 +180,7 @@ func (t *table) attach(f *File, attr *inode.Attr) {
 		in.k.gen, in.k.runsLost = attr.TruncGen, attr.RunsVersion != 0
 		t.open[attr.Ino] = in
 	}
+	in.opened.Store(max(in.opened.Load(), attr.Version))
 	in.refs++
 	f.in = in
 	t.files[f] = struct{}{}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/pkg/errors"
 
+	"github.com/benchfs/benchfs/fserr"
 	"github.com/benchfs/benchfs/internal/inode"
 	"github.com/benchfs/benchfs/rpc"
 )
@@ -193,6 +194,9 @@ func (o *op) linkOnce(oldAt At, oldPath string, newAt At, newPath string, follow
 	call.Body = m.AppendTo(call.Body)
 	once(call)
 	err = o.lookAgain(o.run())
+	if errors.Is(err, fserr.ErrStaleView) {
+		return o.existsOr(&w, err)
+	}
 	if errors.Is(err, syscall.ENOENT) {
 		// The file has lost its last name, or the directory is gone. If the old name stands for another file now, it is to have the new name.
 		if now, lookErr := o.resolvePath(oldAt, oldPath, follow); lookErr == nil && now.Ino != old.Ino {

@@ -48,6 +48,9 @@ const maxVanished = 16
 // scratchBytes is what a metadata call may need for payloads: dirWindow first pages of a directory, or one list of runs.
 const scratchBytes = 1 << 20
 
+// maxPause is the longest wait before a call with a passing answer is repeated.
+const maxPause = 50 * time.Millisecond
+
 // begin starts a call of the application.
 func (c *Client) begin(ctx context.Context, kind opKind) *op {
 	l := c.take()
@@ -172,25 +175,39 @@ func once(call *rpc.Call) { call.Header.Op = lastOp.Add(1) }
 func (o *op) exchange() {
 	o.lane.pool.Exchange(o.ctx, o.deadline, o.calls[:o.used])
 	for _, call := range o.calls[:o.used] {
-		if call.Err != nil && errors.Is(call.Err, fserr.ErrBusy) {
+		if call.Err != nil && passing(call) {
 			o.waitOut()
 			return
 		}
 	}
 }
 
-// waitOut repeats the calls that found something held by an operation in progress, under the same operation numbers, for as long
-// as the op has time: the pool's number of attempts is meant for what is broken, and this is not.
+// passing reports whether a server's answer to a call is one that time mends: something is held by an operation in progress, or the
+// server could not reach another one to carry out an operation that takes effect once, whatever is asked again.
+func passing(call *rpc.Call) bool {
+	answer, ok := call.Err.(*rpc.HandlerError)
+	if !ok {
+		return false
+	}
+	if answer.Status == rpc.StatusErrno && call.Header.Op != 0 {
+		return answer.Code == syscall.ETIMEDOUT || answer.Code == syscall.EHOSTUNREACH
+	}
+	return answer.Status == rpc.StatusBusy
+}
+
+// waitOut repeats the calls with a passing answer, under the same operation numbers, for as long as the op has time: the pool's
+// number of attempts is meant for connections that break.
 func (o *op) waitOut() {
 	held := make([]*rpc.Call, 0, o.used)
-	for {
+	for pause := time.Millisecond; ; pause = min(2*pause, maxPause) {
 		held = held[:0]
 		for _, call := range o.calls[:o.used] {
-			if call.Err != nil && errors.Is(call.Err, fserr.ErrBusy) {
+			if call.Err != nil && passing(call) {
 				held = append(held, call)
 			}
 		}
-		if len(held) == 0 || !time.Now().Before(o.deadline) || o.ctx.Err() != nil {
+		next := time.Now().Add(pause)
+		if len(held) == 0 || !next.Before(o.deadline) || rpc.SleepUntil(o.ctx, next) != nil {
 			return
 		}
 		o.lane.pool.Exchange(o.ctx, o.deadline, held)

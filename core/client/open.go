@@ -78,9 +78,6 @@ func (o *op) open(at At, path string, flags int, mode uint32) (*File, error) {
 				return nil, err
 			}
 			o.c.inodes.attach(f, &attr)
-			if o.c.cache != nil {
-				o.c.cache.opened(&attr)
-			}
 			return f, nil
 		}
 	}

@@ -80,7 +80,7 @@ func (o *op) preadv(f *File, bufs [][]byte, off int64) (int, error) {
 	want = min(want, maxSize-pos)
 	var n uint64
 	if o.c.cache != nil {
-		n, err = o.c.cache.read(o, f.in, bufs, pos, want)
+		n, err = o.c.cache.read(o, f, bufs, pos, want)
 	} else {
 		n, err = o.readRange(f.in, bufs, pos, want)
 	}

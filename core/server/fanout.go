@@ -163,11 +163,11 @@ func (s *Shard) purgeAll(jobs []purgeJob) {
 	})
 }
 
-// ownersOf lists the shards that may have chunks of a removed file. With the strategy local that is every one: a truncate may have
-// cut off the run that named it, and writers that lost the race for a chunk left theirs.
+// ownersOf lists the shards that may keep something of a removed file. For a file that was ever cut that is every one: they keep its
+// generation. With the strategy local too: writers that lost the race for a chunk left theirs.
 func (s *Shard) ownersOf(p meta.Purge) []uint32 {
 	seen := map[uint32]struct{}{p.Ino.Shard(): {}}
-	if p.Layout.Strategy == layout.Local {
+	if p.Gen != 0 || p.Layout.Strategy == layout.Local {
 		for shard := range s.shards {
 			seen[shard] = struct{}{}
 		}

@@ -134,7 +134,13 @@ func (s *Shard) Tick(now time.Time) {
 	}
 	s.purge()
 	s.checkpoint()
+	if t, ok := s.o.Store.(touchAheader); ok {
+		t.TouchAhead()
+	}
 }
+
+// touchAheader is a store that can prepare space before it is asked for.
+type touchAheader interface{ TouchAhead() (more bool) }
 
 // checkpointBytes of log are replayed at most after a crash.
 const checkpointBytes = 256 << 20

@@ -15,6 +15,7 @@ type request struct {
 	call    *call // whose request it is; nil when nobody waits for the answer (any more)
 	body    [rpc.MaxBody]byte
 	payload []byte // memory of Payload
+	done    bool   // a reply was given; a second one, a defect of the service, must not answer somebody else's request
 }
 
 // Recv implements rpc.RequestImpl.
@@ -48,6 +49,10 @@ func (r *request) fetch(dst []byte) error {
 // Reply implements rpc.RequestImpl.
 func (r *request) Reply(_ *rpc.Request, status rpc.Status, errno uint32, body, bulk []byte) (done bool) {
 	s := r.at
+	if r.done {
+		return true
+	}
+	r.done = true
 	if r.Header.Type == rpc.MsgHello && status != rpc.StatusOK && r.Peer != nil {
 		r.Peer.Close() // a handshake that was refused leaves no session
 	}
@@ -133,6 +138,6 @@ func (s *shard) recycle(r *request) {
 		r.payload = nil
 	}
 	r.Header, r.Body, r.Peer, r.Payload, r.Op = rpc.Header{}, nil, nil, nil, nil
-	r.link, r.call = nil, nil
+	r.link, r.call, r.done = nil, nil, true
 	s.free = append(s.free, r)
 }

@@ -180,6 +180,7 @@ func (s *shard) newRequest() *request {
 	if n := len(s.free); n > 0 {
 		r := s.free[n-1]
 		s.free = s.free[:n-1]
+		r.done = false
 		return r
 	}
 	r := &request{at: s}
