@@ -41,8 +41,10 @@ func (l *loader) check() {
 	if c.Distributed() {
 		l.checkCluster()
 	}
-	if size := c.Layout.ChunkSize; size&(size-1) != 0 {
-		l.bad("layout.chunk_size", "%s is not a power of two", size)
+	for key, size := range map[string]Bytes{"layout.chunk_size": c.Layout.ChunkSize, "store.segment": c.Store.Segment} {
+		if size&(size-1) != 0 {
+			l.bad(key, "%s is not a power of two", size)
+		}
 	}
 	if c.Store.Backend == BackendArena && c.Store.DataDir == "" {
 		l.bad("store.backend", `"arena" needs store.data_dir`)

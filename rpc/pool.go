@@ -43,7 +43,7 @@ const (
 	DefaultConnectTimeout = 5 * time.Second
 	// suspectAfter is how many calls in a row may time out on a link that looks healthy before the resolver is asked whether the peer is
 	// still the same. Over shared memory that is how a restarted daemon is noticed.
-	suspectAfter = 2
+	suspectAfter = 1
 	drainTime    = 2 * time.Second // Close waits that long for calls in flight
 	byeTime      = 500 * time.Millisecond
 	dialFanout   = 16 // dials in parallel for one call

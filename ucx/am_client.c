@@ -682,6 +682,14 @@ void bfs_client_free(bfs_client *client)
     free(client);
 }
 
+void bfs_client_progress(bfs_client *client)
+{
+    bfs_lock(client);
+    for (int i = 0; i < 16 && !client->retired; i++)
+        ucp_worker_progress(client->worker.ucp);
+    bfs_unlock(client);
+}
+
 void bfs_client_read_stats(bfs_client *client, bfs_client_stats *stats)
 {
     bfs_lock(client);
@@ -696,7 +704,7 @@ static bfs_link *bfs_link_new(bfs_client *client, int mode)
     bfs_link *link = calloc(1, sizeof(*link));
     if (link == NULL)
         return NULL;
-    link->hello_bytes = mode == BFS_BY_SOCKET ? (uint32_t)sizeof(bfs_identity) : client->worker.address_bytes;
+    link->hello_bytes = client->worker.address_bytes;
     link->hello       = malloc(link->hello_bytes);
     if (link->hello == NULL) {
         free(link);
@@ -706,8 +714,6 @@ static bfs_link *bfs_link_new(bfs_client *client, int mode)
     bfs_identity *id = (bfs_identity *)link->hello;
     id->flags        = (uint32_t)mode;
     id->link         = __atomic_add_fetch(&bfs_link_number, 1, __ATOMIC_RELAXED);
-    if (mode == BFS_BY_SOCKET)
-        id->address_bytes = 0;
     link->client           = client;
     link->mode             = mode;
     link->rendezvous_bytes = client->rendezvous_bytes;
@@ -750,21 +756,6 @@ bfs_link *bfs_link_by_address(bfs_client *client, const uint8_t *address, size_t
     *status = client->retired ? UCS_ERR_CANCELED
                               : bfs_ep_by_address(client->worker.ucp, address + sizeof(remote), mode != BFS_BY_SHM,
                                                   bfs_on_link_failed, link, &link->ep);
-    link = bfs_link_keep(client, link, (ucs_status_t)*status);
-    bfs_unlock(client);
-    return link;
-}
-
-bfs_link *bfs_link_by_socket(bfs_client *client, const struct sockaddr_storage *address, socklen_t bytes, int *status)
-{
-    *status        = UCS_ERR_NO_MEMORY;
-    bfs_link *link = bfs_link_new(client, BFS_BY_SOCKET);
-    if (link == NULL)
-        return NULL;
-    bfs_lock(client);
-    *status = client->retired ? UCS_ERR_CANCELED
-                              : bfs_ep_by_socket(client->worker.ucp, (const struct sockaddr *)address, bytes,
-                                                 bfs_on_link_failed, link, &link->ep);
     link = bfs_link_keep(client, link, (ucs_status_t)*status);
     bfs_unlock(client);
     return link;

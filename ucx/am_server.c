@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "bfs.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -122,22 +123,6 @@ static bfs_conn *bfs_conn_to(bfs_server *server, const bfs_identity *id)
     return NULL;
 }
 
-static bfs_conn *bfs_conn_new(bfs_server *server, int mode)
-{
-    bfs_conn *conn = calloc(1, sizeof(*conn));
-    if (conn != NULL) {
-        conn->server = server;
-        conn->mode   = mode;
-    }
-    return conn;
-}
-
-static void bfs_conn_keep(bfs_conn *conn)
-{
-    conn->next          = conn->server->conns;
-    conn->server->conns = conn;
-}
-
 static void bfs_peer_failed(bfs_peer *peer, ucs_status_t status)
 {
     if (peer->failed != UCS_OK)
@@ -199,44 +184,31 @@ static void bfs_sweep_conns(bfs_server *server)
     }
 }
 
-/*
- * UCX parses what a connection request brings without much suspicion; only requests that carry our client id get so far.
- */
-static void bfs_on_connection(ucp_conn_request_h request, void *arg)
-{
-    bfs_server             *server = arg;
-    ucp_conn_request_attr_t attr   = {.field_mask = UCP_CONN_REQUEST_ATTR_FIELD_CLIENT_ID};
-    bfs_conn               *conn   = NULL;
-    if (ucp_conn_request_query(request, &attr) == UCS_OK && attr.client_id == BFS_CLIENT_ID)
-        conn = bfs_conn_new(server, BFS_BY_SOCKET);
-    if (conn == NULL) {
-        server->stats.refused_connections++;
-        ucp_listener_reject(server->listener, request);
-        return;
-    }
-    if (bfs_ep_accept(server->worker.ucp, request, bfs_on_conn_failed, conn, &conn->ep) != UCS_OK) {
-        server->stats.refused_connections++;
-        free(conn);
-        return;
-    }
-    bfs_conn_keep(conn);
-    server->stats.connections++;
-}
-
-static bfs_conn *bfs_conn_by_address(bfs_server *server, const bfs_identity *id, const uint8_t *address)
+/* The connection to a client's link: the one that is there, or a new one. */
+static bfs_conn *bfs_conn_get(bfs_server *server, const bfs_identity *id, const uint8_t *address)
 {
     bfs_conn *conn = bfs_conn_to(server, id);
     if (conn != NULL)
         return conn;
-    conn = bfs_conn_new(server, (int)id->flags);
+    conn = calloc(1, sizeof(*conn));
     if (conn == NULL)
         return NULL;
+    conn->server = server;
+    conn->mode   = (int32_t)id->flags;
+    conn->remote = *id;
     if (bfs_ep_by_address(server->worker.ucp, address, conn->mode == BFS_BY_PEER, bfs_on_conn_failed, conn,
                           &conn->ep) != UCS_OK) {
         free(conn);
         return NULL;
     }
-    bfs_conn_keep(conn);
+    bfs_ep_transport(conn->ep, conn->transport, sizeof(conn->transport));
+    conn->rendezvous_bytes =
+        bfs_ep_only_tcp(conn->transport) ? server->rendezvous_tcp_bytes : server->rendezvous_bytes;
+    conn->visible = bfs_identity_visible(id);
+    server->visible_conns += conn->visible ? 1 : 0;
+    conn->next    = server->conns;
+    server->conns = conn;
+    server->stats.connections++;
     return conn;
 }
 
@@ -269,23 +241,11 @@ static bfs_peer *bfs_peer_take(bfs_server *server)
     return peer;
 }
 
-/* Opens a session for a Hello that came by conn, or (conn is not the way it came) with an address. */
-static bfs_peer *bfs_peer_open(bfs_server *server, uint64_t client, const bfs_identity *id, bfs_conn *conn,
-                               const uint8_t *address)
+static bfs_peer *bfs_peer_open(bfs_server *server, uint64_t client, bfs_conn *conn)
 {
-    if (id->flags != BFS_BY_SOCKET)
-        conn = bfs_conn_by_address(server, id, address);
-    bfs_peer *peer = conn != NULL ? bfs_peer_take(server) : NULL;
+    bfs_peer *peer = bfs_peer_take(server);
     if (peer == NULL)
         return NULL;
-    if (conn->remote.pid == 0) { /* its first session */
-        conn->remote  = *id;
-        conn->visible = bfs_identity_visible(id);
-        server->visible_conns += conn->visible ? 1 : 0;
-        bfs_ep_transport(conn->ep, conn->transport, sizeof(conn->transport));
-        conn->rendezvous_bytes =
-            bfs_ep_only_tcp(conn->transport) ? server->rendezvous_tcp_bytes : server->rendezvous_bytes;
-    }
     conn->peers++;
     peer->conn       = conn;
     peer->failed     = UCS_OK;
@@ -375,7 +335,7 @@ static void bfs_garbage(bfs_server *server, ucp_ep_h reply_ep)
 {
     server->stats.garbage++;
     bfs_conn *conn = bfs_conn_of(server, reply_ep);
-    if (conn != NULL && conn->mode == BFS_BY_SOCKET)
+    if (conn != NULL)
         bfs_condemn(conn, UCS_ERR_REJECTED);
 }
 
@@ -414,21 +374,17 @@ static void bfs_answer_no_session(bfs_server *server, ucp_ep_h reply_ep, const u
 static void bfs_hello_accept(bfs_server *server, bfs_req *req, const uint8_t *payload, size_t bytes, ucp_ep_h reply_ep)
 {
     bfs_identity id;
-    bfs_peer    *peer = NULL;
-    bfs_conn    *conn = bfs_conn_of(server, reply_ep);
     memcpy(&id, payload, sizeof(id));
-    int by_socket = id.flags == BFS_BY_SOCKET;
-    int sound     = id.magic == BFS_IDENTITY_MAGIC && id.pid != 0 && id.address_bytes == bytes - sizeof(id) &&
-                (by_socket ? conn != NULL && conn->mode == BFS_BY_SOCKET && !conn->condemned
-                           : (id.flags == BFS_BY_SHM || id.flags == BFS_BY_PEER) && id.address_bytes > 0);
-    if (!sound) {
+    if (id.magic != BFS_IDENTITY_MAGIC || id.pid == 0 || id.address_bytes == 0 ||
+        id.address_bytes != bytes - sizeof(id) || (id.flags != BFS_BY_SHM && id.flags != BFS_BY_PEER)) {
         bfs_garbage(server, reply_ep);
-    } else {
-        peer = bfs_peer_open(server, bfs_get64(req->header + BFS_AT_CLIENT), &id, conn, payload + sizeof(id));
-        if (peer == NULL)
-            server->stats.dropped++;
+        bfs_req_release(req);
+        return;
     }
+    bfs_conn *conn = bfs_conn_get(server, &id, payload + sizeof(id));
+    bfs_peer *peer = conn != NULL ? bfs_peer_open(server, bfs_get64(req->header + BFS_AT_CLIENT), conn) : NULL;
     if (peer == NULL) {
+        server->stats.dropped++;
         bfs_req_release(req);
         return;
     }
@@ -460,7 +416,6 @@ static void bfs_on_hello_payload(void *request, ucs_status_t status, size_t byte
     bfs_hello_arrived(user, status);
 }
 
-/* A Hello by socket address is always short, and comes in the message; by the time of a fetch the endpoint may be gone. */
 static void bfs_hello_fetch(bfs_server *server, bfs_req *req, void *data, size_t bytes)
 {
     req->hello      = malloc(bytes);
@@ -849,19 +804,12 @@ bfs_server *bfs_server_open(bfs_context *context, uint64_t rendezvous_bytes, uin
 int bfs_server_listen(bfs_server *server, const struct sockaddr_storage *address, socklen_t bytes, char *actual,
                       size_t actual_bytes)
 {
-    ucp_listener_params_t params = {
-        .field_mask   = UCP_LISTENER_PARAM_FIELD_SOCK_ADDR | UCP_LISTENER_PARAM_FIELD_CONN_HANDLER,
-        .sockaddr     = {.addr = (const struct sockaddr *)address, .addrlen = bytes},
-        .conn_handler = {.cb = bfs_on_connection, .arg = server},
-    };
-    ucs_status_t status = ucp_listener_create(server->worker.ucp, &params, &server->listener);
-    if (status != UCS_OK)
-        return status;
-    ucp_listener_attr_t attr = {.field_mask = UCP_LISTENER_ATTR_FIELD_SOCKADDR};
-    status                   = ucp_listener_query(server->listener, &attr);
-    if (status == UCS_OK && bfs_socket_text(&attr.sockaddr, actual, actual_bytes) != 0)
-        status = UCS_ERR_INVALID_ADDR;
-    return status;
+    struct sockaddr_storage used;
+    int                     err = EBUSY;
+    if (server->gate != NULL)
+        return err;
+    server->gate = bfs_gate_open(address, bytes, server->worker.address, server->worker.address_bytes, &used, &err);
+    return server->gate == NULL || bfs_socket_text(&used, actual, actual_bytes) == 0 ? err : EINVAL;
 }
 
 static void bfs_server_close_conns(bfs_server *server)
@@ -877,8 +825,8 @@ static void bfs_server_close_conns(bfs_server *server)
 
 void bfs_server_close(bfs_server *server)
 {
-    if (server->listener != NULL)
-        ucp_listener_destroy(server->listener);
+    if (server->gate != NULL)
+        bfs_gate_close(server->gate);
     for (uint32_t i = 0; i < server->req_count; i++) {
         bfs_req *req = server->reqs[i];
         if (req->data_state == BFS_DATA_EAGER || req->data_state == BFS_DATA_WAITS)

@@ -42,7 +42,8 @@ enum {
     BFS_LIVENESS_NS   = 20000000,   /* a sleeping caller looks this often whether a server on its host still lives */
     BFS_REAP_NS       = 1000000000, /* a shard looks this often whether a client on its host still lives */
     BFS_SLOT_BITS     = 16,
-    BFS_SPIN_MIN      = 128,
+    BFS_SPIN_MIN      = 200,
+    BFS_CROWD_MOST    = 32,
     BFS_YIELD_DEAR_NS = 2500 /* a sched_yield that takes longer gave the core to somebody who wanted it */
 };
 
@@ -50,7 +51,8 @@ enum {
 
 /* What a poller does when there is nothing to do; the budget of polls shrinks when others want the core. */
 typedef struct bfs_waiter {
-    uint32_t spin_max, yield_max, spin_now, cheap, idle;
+    uint32_t spin_max, yield_max, spin_now, idle;
+    uint32_t crowd; /* how many of the last yields were dear, roughly: 0 … BFS_CROWD_MOST */
     uint64_t yields, sleeps;
 } bfs_waiter;
 
@@ -86,8 +88,7 @@ typedef struct bfs_identity {
 enum {
     BFS_IDENTITY_MAGIC = 0x41534642, /* "BFSA" */
     BFS_BY_SHM         = 1,          /* endpoint without error handling, so that shared memory may be used */
-    BFS_BY_PEER        = 2,          /* endpoint with error handling, by worker address */
-    BFS_BY_SOCKET      = 3           /* answer on the endpoint that the Hello came by */
+    BFS_BY_PEER        = 2           /* endpoint with error handling */
 };
 
 void bfs_identity_self(bfs_identity *id);
@@ -123,10 +124,6 @@ void         bfs_worker_close(bfs_worker *worker);
 
 ucs_status_t bfs_ep_by_address(ucp_worker_h worker, const uint8_t *address, int peer_mode, ucp_err_handler_cb_t failed,
                                void *arg, ucp_ep_h *ep);
-ucs_status_t bfs_ep_by_socket(ucp_worker_h worker, const struct sockaddr *address, socklen_t bytes,
-                              ucp_err_handler_cb_t failed, void *arg, ucp_ep_h *ep);
-ucs_status_t bfs_ep_accept(ucp_worker_h worker, ucp_conn_request_h request, ucp_err_handler_cb_t failed, void *arg,
-                           ucp_ep_h *ep);
 void         bfs_ep_close(ucp_ep_h ep, int force); /* does not wait */
 void         bfs_ep_transport(ucp_ep_h ep, char *text, size_t bytes); /* "posix+cma", "tcp", … */
 int          bfs_ep_only_tcp(const char *transport);
@@ -134,7 +131,18 @@ int          bfs_resolve(const char *host, const char *port, int passive, struct
                          socklen_t *bytes, char *reason, size_t reason_bytes);
 int          bfs_socket_text(const struct sockaddr_storage *address, char *text, size_t bytes);
 
-#define BFS_CLIENT_ID 0x42656e6368465331ULL /* sent with a connection request: who does not is no client of ours */
+/* ---- gate.c ---- */
+
+typedef struct bfs_gate bfs_gate;
+
+bfs_gate *bfs_gate_open(const struct sockaddr_storage *address, socklen_t bytes, const uint8_t *worker,
+                        uint32_t worker_bytes, struct sockaddr_storage *actual, int *err);
+void      bfs_gate_close(bfs_gate *gate);
+uint64_t  bfs_gate_answered(bfs_gate *gate);
+uint64_t  bfs_gate_refused(bfs_gate *gate);
+/* Asks the gate at an address for the worker address behind it (to be freed); → 0 or an errno. */
+int       bfs_gate_ask(const struct sockaddr_storage *address, socklen_t bytes, int64_t budget_ns, uint8_t **worker,
+                       uint32_t *worker_bytes);
 
 /* ---- am_client.c ---- */
 
@@ -228,12 +236,11 @@ int          bfs_call_attach(bfs_client *client, bfs_call *call); /* → 0, or �
 void         bfs_call_detach(bfs_client *client, bfs_call *call);
 void         bfs_run(bfs_client *client, bfs_call *first, int64_t budget_ns);
 bfs_link    *bfs_link_by_address(bfs_client *client, const uint8_t *address, size_t bytes, int same_host, int *status);
-bfs_link    *bfs_link_by_socket(bfs_client *client, const struct sockaddr_storage *address, socklen_t bytes,
-                                int *status);
 void         bfs_link_describe(bfs_link *link);
 void         bfs_link_abort(bfs_link *link); /* ends what waits for the link; from any thread */
 void         bfs_link_close(bfs_link *link);
 ucs_status_t bfs_link_send_raw(bfs_link *link, unsigned am, const void *header, size_t header_bytes);
+void         bfs_client_progress(bfs_client *client);
 void         bfs_client_read_stats(bfs_client *client, bfs_client_stats *stats);
 
 /* ---- am_server.c ---- */
@@ -243,15 +250,14 @@ typedef struct bfs_server bfs_server;
 enum { BFS_PEER_FREE, BFS_PEER_OPEN, BFS_PEER_CLOSED };
 
 /*
- * A way back to one link of one client: an endpoint that was accepted from the listener, or made to the address that a
- * Hello brought. It lives as long as the link, beyond its sessions: UCX drops without a word what arrives for an endpoint
+ * A way back to one link of one client: an endpoint made to the address that a Hello brought. It lives as long as the link, beyond its sessions: UCX drops without a word what arrives for an endpoint
  * that is closed, so that the client could neither be told that its session is gone nor say Hello again.
  */
 typedef struct bfs_conn {
     ucp_ep_h         ep;
     bfs_server      *server;
     struct bfs_conn *next;
-    bfs_identity     remote; /* pid 0 while unknown */
+    bfs_identity     remote;
     uint64_t         rendezvous_bytes;
     uint32_t         peers;   /* sessions on it */
     uint32_t         orphans; /* messages on it that will never end */
@@ -301,13 +307,13 @@ typedef struct bfs_req {
 
 typedef struct bfs_server_stats {
     uint64_t requests, replies, bytes_in, bytes_out, garbage, no_session, hellos, cancels, expired, peers_gone, dropped;
-    uint64_t connections, refused_connections, closed_connections, retired_endpoints, sleeps, yields;
+    uint64_t connections, closed_connections, retired_endpoints, sleeps, yields;
     uint64_t peers;
 } bfs_server_stats;
 
 struct bfs_server {
     bfs_worker        worker;
-    ucp_listener_h    listener;
+    bfs_gate         *gate;
     bfs_waiter        waiter;
     bfs_event        *events, *spare; /* spare: the batch that Go reads now */
     uint32_t          event_count, event_capacity, spare_capacity;

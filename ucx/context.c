@@ -8,9 +8,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <ucs/debug/debug.h>
+#include <ucs/debug/log_def.h>
 
 /* Exported by libucs, but declared in no header that is installed. Weak: another UCX may not have it. */
-ucs_status_t ucs_global_opts_set_value(const char *name, const char *value) __attribute__((weak));
+extern ucs_status_t ucs_global_opts_set_value(const char *name, const char *value) __attribute__((weak));
+
+/*
+ * Where an endpoint without error handling fails (a process on this host dies while its memory is read), UCX logs that as
+ * fatal, which aborts the process, and then returns an error like any other. The error is what we want.
+ */
+static ucs_log_func_rc_t bfs_not_fatal(const char *file, unsigned line, const char *function, ucs_log_level_t level,
+                                       const ucs_log_component_config_t *component, const char *message, va_list args)
+{
+    (void)file, (void)line, (void)function, (void)component, (void)message, (void)args;
+    return level == UCS_LOG_LEVEL_FATAL ? UCS_LOG_FUNC_RC_STOP : UCS_LOG_FUNC_RC_CONTINUE;
+}
 
 /*
  * When libucs is loaded it takes the handlers of the fatal signals and of SIGHUP: in somebody else's process that is not
@@ -31,6 +43,7 @@ __attribute__((constructor(101))) static void bfs_tame_ucx(void)
         if (dladdr((void *)(uintptr_t)now.sa_handler, &owner) != 0 && owner.dli_fbase == ucs.dli_fbase)
             ucs_debug_disable_signal(signals[i]);
     }
+    ucs_log_push_handler(bfs_not_fatal);
     if (ucs_global_opts_set_value == NULL)
         return;
     if (getenv("UCX_HANDLE_ERRORS") == NULL)
@@ -67,9 +80,6 @@ ucs_status_t bfs_context_open(bfs_context *context, const char *transports, cons
         status = ucp_config_modify(config, "TLS", transports);
     if (status == UCS_OK && devices[0] != 0)
         status = ucp_config_modify(config, "NET_DEVICES", devices);
-    /* A restarted daemon listens on the port of its predecessor, whose connections are still in TIME_WAIT. */
-    if (status == UCS_OK)
-        status = ucp_config_modify(config, "CM_REUSEADDR", "y");
     if (status == UCS_OK) {
         ucp_params_t params = {
             .field_mask        = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_MT_WORKERS_SHARED |

@@ -23,6 +23,11 @@
 // uses TCP instead of shared memory: a death is noticed by looking at the process, whose pid and start time every worker
 // address of this package carries in front.
 //
+// # Ports
+//
+// UCX's own listener aborts the process when it is sent bytes that are no UCX. ShardLoop.Listen therefore opens a port of
+// ours, which tells a caller that greets it rightly the shard's worker address; Dial by socket address asks there.
+//
 // # Threads
 //
 // A Context and a Transport may be used by any number of threads. A ShardLoop belongs to the goroutine in Run; only

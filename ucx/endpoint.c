@@ -26,33 +26,6 @@ ucs_status_t bfs_ep_by_address(ucp_worker_h worker, const uint8_t *address, int 
     return ucp_ep_create(worker, &params, ep);
 }
 
-ucs_status_t bfs_ep_by_socket(ucp_worker_h worker, const struct sockaddr *address, socklen_t bytes,
-                              ucp_err_handler_cb_t failed, void *arg, ucp_ep_h *ep)
-{
-    ucp_ep_params_t params = {
-        .field_mask  = UCP_EP_PARAM_FIELD_FLAGS | UCP_EP_PARAM_FIELD_SOCK_ADDR | UCP_EP_PARAM_FIELD_ERR_HANDLER |
-                       UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE,
-        .flags       = UCP_EP_PARAMS_FLAGS_CLIENT_SERVER | UCP_EP_PARAMS_FLAGS_SEND_CLIENT_ID,
-        .sockaddr    = {.addr = address, .addrlen = bytes},
-        .err_mode    = UCP_ERR_HANDLING_MODE_PEER,
-        .err_handler = {.cb = failed, .arg = arg},
-    };
-    return ucp_ep_create(worker, &params, ep);
-}
-
-ucs_status_t bfs_ep_accept(ucp_worker_h worker, ucp_conn_request_h request, ucp_err_handler_cb_t failed, void *arg,
-                           ucp_ep_h *ep)
-{
-    ucp_ep_params_t params = {
-        .field_mask   = UCP_EP_PARAM_FIELD_CONN_REQUEST | UCP_EP_PARAM_FIELD_ERR_HANDLER |
-                        UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE,
-        .conn_request = request,
-        .err_mode     = UCP_ERR_HANDLING_MODE_PEER,
-        .err_handler  = {.cb = failed, .arg = arg},
-    };
-    return ucp_ep_create(worker, &params, ep);
-}
-
 /* The request is freed while it is under way: UCX then releases it at its end, or with the worker (it aborts otherwise). */
 void bfs_ep_close(ucp_ep_h ep, int force)
 {
@@ -100,7 +73,7 @@ void bfs_ep_transport(ucp_ep_h ep, char *text, size_t bytes)
         char *lane = strstr(line, "lane[");
         char *name = lane != NULL ? strstr(lane, "]:") : NULL;
         char *end  = name != NULL ? strchr(name, '/') : NULL;
-        if (end == NULL || strstr(end, " cm") != NULL)
+        if (end == NULL)
             continue;
         char *use = strstr(end, "sysdev[");
         use       = use != NULL ? strchr(use, ' ') : NULL;

@@ -85,7 +85,7 @@ func answerParent(loop *ShardLoop, service *testService) {
 			s := loop.Stats()
 			done <- fmt.Sprintf("cpu=%d garbage=%d nosession=%d peers=%d gone=%d failed=%d expired=%d cancels=%d requests=%d "+
 				"refused=%d closed=%d connections=%d", cpu, s.Garbage, s.NoSession, s.Peers, service.gone, service.failed, s.Expired,
-				s.Cancels, s.Requests, s.RefusedConnections, s.ClosedConnections, s.Connections)
+				s.Cancels, s.Requests, s.RefusedCallers, s.ClosedConnections, s.Connections)
 		}) {
 			return
 		}

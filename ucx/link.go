@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -49,8 +50,8 @@ func retired(client *C.bfs_client) bool {
 	return atomic.LoadInt32((*int32)(unsafe.Pointer(&client.retired))) != 0
 }
 
-// Dial implements rpc.Transport: by worker address (as ShardLoop.Address gives it) where the target has one, else by
-// "host:port". It returns when the peer can be reached, or by ctx's deadline.
+// Dial implements rpc.Transport: by worker address (as ShardLoop.Address gives it) where the target has one, else
+// by "host:port", where it asks for that address. It returns when the peer can be reached, or by ctx's deadline.
 func (t *Transport) Dial(ctx context.Context, target rpc.Target) (rpc.Link, error) {
 	remote := remoteName(target)
 	deadline, ok := ctx.Deadline()
@@ -65,12 +66,13 @@ func (t *Transport) Dial(ctx context.Context, target rpc.Target) (rpc.Link, erro
 		return nil, err
 	}
 	link := &Link{transport: t, info: rpc.LinkInfo{Remote: remote}}
-	if len(target.Worker) > 0 {
-		link.c, err = linkByAddress(client, target, remote)
-	} else {
-		link.c, err = linkBySocket(ctx, client, target.Socket, remote)
+	if len(target.Worker) == 0 {
+		if target.Worker, err = askGate(ctx, deadline, target.Socket, remote); err != nil {
+			return nil, err
+		}
+		target.SameHost = false
 	}
-	if err != nil {
+	if link.c, err = linkByAddress(client, target, remote); err != nil {
 		return nil, err
 	}
 	if err := link.connect(ctx, deadline); err != nil {
@@ -147,17 +149,45 @@ func linkByAddress(client *C.bfs_client, target rpc.Target, remote string) (*C.b
 	return c, nil
 }
 
-func linkBySocket(ctx context.Context, client *C.bfs_client, hostport, remote string) (*C.bfs_link, error) {
-	socket, err := resolve(ctx, hostport, false)
+// askGate gets the worker address behind host:port. Both the look-up of a name and the conversation run on a goroutine of
+// their own, which is left behind when ctx ends first; it ends by the deadline, or with the resolver's patience.
+func askGate(ctx context.Context, deadline time.Time, hostport, remote string) ([]byte, error) {
+	type result struct {
+		worker []byte
+		err    error
+	}
+	done := make(chan result, 1)
+	go func() {
+		worker, err := converse(hostport, deadline)
+		done <- result{worker, err}
+	}()
+	select {
+	case r := <-done:
+		switch {
+		case r.err == syscall.ETIMEDOUT:
+			return nil, &rpc.Timeout{Remote: remote}
+		case r.err != nil:
+			return nil, &rpc.ConnectionError{Remote: remote, Reason: r.err.Error()}
+		}
+		return r.worker, nil
+	case <-ctx.Done():
+		return nil, dialError(ctx, remote, ctx.Err().Error())
+	}
+}
+
+func converse(hostport string, deadline time.Time) ([]byte, error) {
+	socket, err := resolve(hostport, false)
 	if err != nil {
-		return nil, &rpc.ConnectionError{Remote: remote, Reason: err.Error()}
+		return nil, err
 	}
-	var status C.int
-	c := C.bfs_link_by_socket(client, &socket.storage, socket.bytes, &status)
-	if c == nil {
-		return nil, &rpc.ConnectionError{Remote: remote, Reason: statusText(int(status))}
+	var worker *C.uint8_t
+	var bytes C.uint32_t
+	budget := C.int64_t(time.Until(deadline))
+	if errno := C.bfs_gate_ask(&socket.storage, socket.bytes, budget, &worker, &bytes); errno != 0 {
+		return nil, syscall.Errno(errno)
 	}
-	return c, nil
+	defer C.free(unsafe.Pointer(worker))
+	return C.GoBytes(unsafe.Pointer(worker), C.int(bytes)), nil
 }
 
 type socketAddress struct {
@@ -165,29 +195,13 @@ type socketAddress struct {
 	bytes   C.socklen_t
 }
 
-// resolve turns "host:port" into a socket address. Names are looked up by getaddrinfo on a goroutine of its own, which is
-// left behind when ctx ends first.
-func resolve(ctx context.Context, hostport string, passive bool) (*socketAddress, error) {
+// resolve turns "host:port" into a socket address; names are looked up by getaddrinfo, which may take seconds.
+func resolve(hostport string, passive bool) (*socketAddress, error) {
 	colon := strings.LastIndexByte(hostport, ':')
 	if colon < 0 || colon == len(hostport)-1 {
 		return nil, fmt.Errorf("%q is not host:port", hostport)
 	}
-	host, port := strings.Trim(hostport[:colon], "[]"), hostport[colon+1:]
-	type result struct {
-		address *socketAddress
-		err     error
-	}
-	done := make(chan result, 1)
-	go func() {
-		address, err := lookUp(host, port, passive)
-		done <- result{address, err}
-	}()
-	select {
-	case r := <-done:
-		return r.address, r.err
-	case <-ctx.Done():
-		return nil, fmt.Errorf("looking up %q: %w", host, ctx.Err())
-	}
+	return lookUp(strings.Trim(hostport[:colon], "[]"), hostport[colon+1:], passive)
 }
 
 func lookUp(host, port string, passive bool) (*socketAddress, error) {
@@ -206,6 +220,13 @@ func lookUp(host, port string, passive bool) (*socketAddress, error) {
 	return address, nil
 }
 
+// Active-message ids, for tests.
+const (
+	amRequest = uint(C.BFS_AM_REQUEST)
+	amReply   = uint(C.BFS_AM_REPLY)
+	amLeave   = uint(C.BFS_AM_LEAVE)
+)
+
 // sendRaw sends a frame that nobody has checked, as active message am.
 func (l *Link) sendRaw(am uint, frame []byte) error {
 	if status := C.bfs_link_send_raw(l.c, C.uint(am), pointer(frame), C.size_t(len(frame))); status != C.UCS_OK {
@@ -213,3 +234,6 @@ func (l *Link) sendRaw(am uint, frame []byte) error {
 	}
 	return nil
 }
+
+// progress lets the worker notice what has happened, without a call.
+func (l *Link) progress() { C.bfs_client_progress(l.c.client) }

@@ -6,11 +6,12 @@ package ucx
 import "C"
 
 import (
-	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -62,16 +63,16 @@ func (c *Context) NewShardLoop(service rpc.Service, _ LoopOptions) (*ShardLoop, 
 // Address is what rpc.Target.Worker wants: this process's identity and the UCX worker address.
 func (l *ShardLoop) Address() []byte { return l.address }
 
-// Listen takes connections by socket address, in addition; "host:0" chooses a port, an empty host all interfaces. It
-// returns the address in use. To be called before Run, once.
+// Listen opens a port at which clients that know no more than "host:port" are told the worker address; "host:0" chooses a
+// port, an empty host means all interfaces. It returns the address in use. To be called before Run, once.
 func (l *ShardLoop) Listen(hostport string) (actual string, err error) {
-	socket, err := resolve(context.Background(), hostport, true)
+	socket, err := resolve(hostport, true)
 	if err != nil {
 		return "", err
 	}
 	var text [128]C.char
-	if status := C.bfs_server_listen(l.c, &socket.storage, socket.bytes, &text[0], C.size_t(len(text))); status != C.UCS_OK {
-		return "", &rpc.TransportError{Remote: hostport, Reason: statusText(int(status))}
+	if errno := C.bfs_server_listen(l.c, &socket.storage, socket.bytes, &text[0], C.size_t(len(text))); errno != 0 {
+		return "", fmt.Errorf("listening at %s: %w", hostport, syscall.Errno(errno))
 	}
 	return C.GoString(&text[0]), nil
 }

@@ -160,24 +160,25 @@ func transferError(q *request, status C.int32_t) error {
 
 // LoopStats are the counters of a ShardLoop since it was made.
 type LoopStats struct {
-	Requests           uint64 `json:"requests"`
-	Replies            uint64 `json:"replies"`
-	BytesIn            uint64 `json:"bytes_in"`  // bulk payload
-	BytesOut           uint64 `json:"bytes_out"` // bulk payload
-	Garbage            uint64 `json:"garbage"`   // frames that did not parse
-	NoSession          uint64 `json:"no_session"`
-	Hellos             uint64 `json:"hellos"`
-	Cancels            uint64 `json:"cancels"` // payloads that their sender took back
-	Expired            uint64 `json:"expired"` // payloads that were wanted after their sender's deadline
-	Dropped            uint64 `json:"dropped"` // requests for which there was no memory or no way back
-	Peers              uint64 `json:"peers"`   // now
-	PeersGone          uint64 `json:"peers_gone"`
-	Connections        uint64 `json:"connections"` // by socket address
-	RefusedConnections uint64 `json:"refused_connections"`
-	ClosedConnections  uint64 `json:"closed_connections"`
-	RetiredEndpoints   uint64 `json:"retired_endpoints"` // of dead local clients, with messages that will never end
-	Sleeps             uint64 `json:"sleeps"`
-	Yields             uint64 `json:"yields"`
+	Requests          uint64 `json:"requests"`
+	Replies           uint64 `json:"replies"`
+	BytesIn           uint64 `json:"bytes_in"`  // bulk payload
+	BytesOut          uint64 `json:"bytes_out"` // bulk payload
+	Garbage           uint64 `json:"garbage"`   // frames that did not parse
+	NoSession         uint64 `json:"no_session"`
+	Hellos            uint64 `json:"hellos"`
+	Cancels           uint64 `json:"cancels"` // payloads that their sender took back
+	Expired           uint64 `json:"expired"` // payloads that were wanted after their sender's deadline
+	Dropped           uint64 `json:"dropped"` // requests for which there was no memory or no way back
+	Peers             uint64 `json:"peers"`   // now
+	PeersGone         uint64 `json:"peers_gone"`
+	Connections       uint64 `json:"connections"` // endpoints to clients, in all
+	ClosedConnections uint64 `json:"closed_connections"`
+	Callers           uint64 `json:"callers"`           // at the port: told the worker address
+	RefusedCallers    uint64 `json:"refused_callers"`   // at the port: said something else, or nothing
+	RetiredEndpoints  uint64 `json:"retired_endpoints"` // of dead local clients, with messages that will never end
+	Sleeps            uint64 `json:"sleeps"`
+	Yields            uint64 `json:"yields"`
 }
 
 // Stats may be called from any goroutine. The counters are read one by one while the loop runs.
@@ -193,24 +194,29 @@ func (l *ShardLoop) Stats() LoopStats {
 func (l *ShardLoop) statsLocked() LoopStats {
 	s := &l.c.stats
 	load := func(counter *C.uint64_t) uint64 { return atomic.LoadUint64((*uint64)(unsafe.Pointer(counter))) }
+	var callers, refused uint64
+	if l.c.gate != nil {
+		callers, refused = uint64(C.bfs_gate_answered(l.c.gate)), uint64(C.bfs_gate_refused(l.c.gate))
+	}
 	return LoopStats{
-		Requests:           load(&s.requests),
-		Replies:            load(&s.replies),
-		BytesIn:            load(&s.bytes_in),
-		BytesOut:           load(&s.bytes_out),
-		Garbage:            load(&s.garbage),
-		NoSession:          load(&s.no_session),
-		Hellos:             load(&s.hellos),
-		Cancels:            load(&s.cancels),
-		Expired:            load(&s.expired),
-		Dropped:            load(&s.dropped),
-		Peers:              load(&s.peers),
-		PeersGone:          load(&s.peers_gone),
-		Connections:        load(&s.connections),
-		RefusedConnections: load(&s.refused_connections),
-		ClosedConnections:  load(&s.closed_connections),
-		RetiredEndpoints:   load(&s.retired_endpoints),
-		Sleeps:             load(&s.sleeps),
-		Yields:             load(&s.yields),
+		Callers:           callers,
+		RefusedCallers:    refused,
+		Requests:          load(&s.requests),
+		Replies:           load(&s.replies),
+		BytesIn:           load(&s.bytes_in),
+		BytesOut:          load(&s.bytes_out),
+		Garbage:           load(&s.garbage),
+		NoSession:         load(&s.no_session),
+		Hellos:            load(&s.hellos),
+		Cancels:           load(&s.cancels),
+		Expired:           load(&s.expired),
+		Dropped:           load(&s.dropped),
+		Peers:             load(&s.peers),
+		PeersGone:         load(&s.peers_gone),
+		Connections:       load(&s.connections),
+		ClosedConnections: load(&s.closed_connections),
+		RetiredEndpoints:  load(&s.retired_endpoints),
+		Sleeps:            load(&s.sleeps),
+		Yields:            load(&s.yields),
 	}
 }

@@ -31,9 +31,9 @@ int bfs_waiter_next(bfs_waiter *waiter)
 }
 
 /*
- * What a yield costs tells whether somebody else wants this core: then the polls before the first yield are halved, and
- * doubled again once yields are cheap. A pair of processes alone on its cores thus keeps its latency, and more pollers
- * than cores do not keep each other waiting.
+ * What a yield costs tells whether somebody else wants this core. Where most yields are dear, there are more pollers than
+ * cores, and spinning only keeps the others from answering: the polls before the first yield become few. A pair of
+ * processes alone on its cores, where a yield now and then meets a passer-by, keeps its latency.
  */
 int64_t bfs_yield(bfs_waiter *waiter)
 {
@@ -41,15 +41,12 @@ int64_t bfs_yield(bfs_waiter *waiter)
     sched_yield();
     int64_t after = bfs_now();
     waiter->yields++;
-    if (after - before > BFS_YIELD_DEAR_NS) {
-        uint32_t least   = waiter->spin_max < BFS_SPIN_MIN ? waiter->spin_max : BFS_SPIN_MIN;
-        waiter->spin_now = waiter->spin_now / 2 > least ? waiter->spin_now / 2 : least;
-        waiter->cheap    = 0;
-    } else if (++waiter->cheap >= 32) {
-        uint32_t more    = waiter->spin_now ? waiter->spin_now * 2 : 1;
-        waiter->spin_now = more < waiter->spin_max ? more : waiter->spin_max;
-        waiter->cheap    = 0;
-    }
+    if (after - before > BFS_YIELD_DEAR_NS)
+        waiter->crowd = waiter->crowd + 2 < BFS_CROWD_MOST ? waiter->crowd + 2 : BFS_CROWD_MOST;
+    else if (waiter->crowd > 0)
+        waiter->crowd--;
+    uint32_t least   = waiter->spin_max < BFS_SPIN_MIN ? waiter->spin_max : BFS_SPIN_MIN;
+    waiter->spin_now = waiter->crowd < BFS_CROWD_MOST / 2 ? waiter->spin_max : least;
     return after;
 }
 

@@ -28,9 +28,8 @@ static ucs_status_t bfs_worker_address(bfs_worker *worker)
 ucs_status_t bfs_worker_open(bfs_worker *worker, ucp_context_h context, ucs_thread_mode_t mode)
 {
     ucp_worker_params_t params = {
-        .field_mask  = UCP_WORKER_PARAM_FIELD_THREAD_MODE | UCP_WORKER_PARAM_FIELD_CLIENT_ID,
+        .field_mask  = UCP_WORKER_PARAM_FIELD_THREAD_MODE,
         .thread_mode = mode,
-        .client_id   = BFS_CLIENT_ID,
     };
     memset(worker, 0, sizeof(*worker));
     ucs_status_t status = ucp_worker_create(context, &params, &worker->ucp);

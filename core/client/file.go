@@ -154,9 +154,12 @@ func (o *op) sync(in *openInode, dataOnly bool) error {
 		return err
 	}
 	k := in.snapshot()
-	owners := owners(&attr, &k, o.c.shards())
+	shards := o.c.allShards() // of a directory: its entries are everywhere
+	if attr.Kind == inode.File {
+		shards = owners(&attr, &k, o.c.shards())
+	}
 	m := rpc.SyncChunks{Ino: in.ino}
-	return o.fanOut(owners, func(shard uint32) {
+	return o.fanOut(shards, func(shard uint32) {
 		call := o.call(rpc.MsgSyncChunks, shard)
 		call.Body = m.AppendTo(call.Body)
 	}, nil)
@@ -180,7 +183,7 @@ func (o *op) tellMtime(in *openInode) error {
 // owners are the shards that may hold something of a file: its inode's, and those of its chunks.
 func owners(a *inode.Attr, k *known, shards uint32) []uint32 {
 	list := []uint32{a.Ino.Shard()}
-	if a.Kind != inode.File || a.Size == 0 {
+	if a.Size == 0 {
 		return list
 	}
 	seen := map[uint32]bool{a.Ino.Shard(): true}

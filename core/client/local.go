@@ -14,7 +14,7 @@ import (
 
 // place gives the pieces of the window that have no owner one on this node.
 func (o *op) place(in *openInode, k *known) error {
-	if k.layout.Strategy != layout.Local || !slices.ContainsFunc(o.pieces, func(p piece) bool { return !p.placed }) {
+	if !o.homeless() {
 		return nil
 	}
 	if o.pieces[0].pos < k.size || k.runsLost {
@@ -41,6 +41,16 @@ func (o *op) place(in *openInode, k *known) error {
 	return nil
 }
 
+// homeless reports whether a piece of the window has no known owner. That is so with the strategy Local only.
+func (o *op) homeless() bool {
+	for i := range o.pieces {
+		if !o.pieces[i].placed {
+			return true
+		}
+	}
+	return false
+}
+
 // homeShard is where a new chunk of a Local file is written first: one of this node's shards, by inode and chunk; without
 // a node of our own, the shards of the cluster in turn.
 func (c *Client) homeShard(ino inode.Ino, chunk uint64) uint32 {
@@ -57,20 +67,18 @@ func (c *Client) homeShard(ino inode.Ino, chunk uint64) uint32 {
 	return node.FirstShard + shard
 }
 
-// publish tells the inode's shard where the window's chunks without an owner have been written, and writes those again
-// that somebody else has placed meanwhile.
-func (o *op) publish(in *openInode, k *known) error {
-	if k.layout.Strategy != layout.Local {
-		return nil
-	}
-	if err := o.claim(in, k); err != nil {
+// publish tells the inode's shard where the window's chunks without an owner have been written, and that the window ends at end, and
+// writes those again that somebody else has placed meanwhile.
+func (o *op) publish(in *openInode, k *known, end uint64) error {
+	if err := o.claim(in, k, end); err != nil {
 		return err
 	}
 	return o.writeToWinners(in, k)
 }
 
-// claim asks the inode's shard for the ownership of the window's chunks that have none, and takes in who got it.
-func (o *op) claim(in *openInode, k *known) error {
+// claim asks the inode's shard for the ownership of the window's chunks that have none, and takes in who got it. If the file may
+// be shorter than end, it grows.
+func (o *op) claim(in *openInode, k *known, end uint64) error {
 	var added []layout.Run
 	for i := range o.pieces {
 		p := &o.pieces[i]
@@ -86,7 +94,7 @@ func (o *op) claim(in *openInode, k *known) error {
 	if len(added) == 0 {
 		return nil
 	}
-	winners, err := o.addRuns(in, k, added)
+	winners, err := o.addRuns(in, k, added, end)
 	if err != nil {
 		return err
 	}
@@ -97,8 +105,8 @@ func (o *op) claim(in *openInode, k *known) error {
 	return nil
 }
 
-// addRuns publishes runs and returns the ones that hold now.
-func (o *op) addRuns(in *openInode, k *known, added []layout.Run) ([]layout.Run, error) {
+// addRuns publishes runs and then the end, and returns the runs that hold now.
+func (o *op) addRuns(in *openInode, k *known, added []layout.Run, end uint64) ([]layout.Run, error) {
 	memory, err := o.payload()
 	if err != nil {
 		return nil, err
@@ -111,12 +119,21 @@ func (o *op) addRuns(in *openInode, k *known, added []layout.Run) ([]layout.Run,
 		call.Body = m.AppendTo(call.Body)
 		call.In = memory[i*share : (i+1)*share]
 	}
+	var extend *rpc.Call
+	if end > k.size {
+		extend = o.sendEnd(in, k, end)
+	}
 	o.exchange()
 	if err := o.staleOrFailed(); err != nil {
 		return nil, err
 	}
+	if extend != nil {
+		if err := o.takeEnd(in, k, extend); err != nil {
+			return nil, err
+		}
+	}
 	var winners []layout.Run
-	for _, call := range o.calls[:o.used] {
+	for _, call := range o.calls[:len(added)] {
 		runs, err := o.runsOf(call, call.In)
 		if err != nil {
 			return nil, err

@@ -118,18 +118,12 @@ func (o *op) allocateOnce(in *openInode, k *known, off, n uint64, grow bool) err
 		return nil
 	}
 	o.reset()
-	m := rpc.Extend{Ino: in.ino, End: off + n, Gen: k.gen}
-	call := o.call(rpc.MsgExtend, in.ino.Shard())
-	call.Body = m.AppendTo(call.Body)
+	call := o.sendEnd(in, k, off+n)
 	o.exchange()
 	if err := o.staleOrFailed(); err != nil {
 		return err
 	}
-	attr, err := o.attrOf(call, in.ino)
-	if err == nil {
-		in.learn(&attr)
-	}
-	return err
+	return o.takeEnd(in, k, call)
 }
 
 // reserveWindow reserves the first lengths[i] bytes of the chunk of each piece.
@@ -148,7 +142,7 @@ func (o *op) reserveWindow(in *openInode, k *known, lengths []uint32) error {
 	if err := o.staleOrFailed(); err != nil || k.layout.Strategy != layout.Local {
 		return err
 	}
-	if err := o.claim(in, k); err != nil {
+	if err := o.claim(in, k, 0); err != nil {
 		return err
 	}
 	for i := range o.pieces {

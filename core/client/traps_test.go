@@ -303,7 +303,7 @@ func TestTrapAnswersAreChecked(t *testing.T) {
 		"listing: nothing, not the end":  {rpc.MsgReadDir, listing(rpc.ReadDirReply{})},
 		"listing: zeros":                 {rpc.MsgReadDir, func(*rpc.Request) ([]byte, []byte) { return make([]byte, 13), make([]byte, 4096) }},
 		"listing: fewer than it says":    {rpc.MsgReadDir, listing(rpc.ReadDirReply{Count: 3, Next: 9, EOF: true})},
-		"listing: goes back":             {rpc.MsgReadDir, listing(rpc.ReadDirReply{Count: 2, Next: 9}, rpc.DirEntry{Cookie: 5, Ino: file, Kind: inode.File, Name: []byte("a")}, rpc.DirEntry{Cookie: 4, Ino: file, Kind: inode.File, Name: []byte("b")})},
+		"listing: goes back":             {rpc.MsgReadDir, listing(rpc.ReadDirReply{Count: 2, Next: 9, EOF: true}, rpc.DirEntry{Cookie: 5, Ino: file, Kind: inode.File, Name: []byte("a")}, rpc.DirEntry{Cookie: 4, Ino: file, Kind: inode.File, Name: []byte("b")})},
 		"listing: entry without a place": {rpc.MsgReadDir, listing(rpc.ReadDirReply{Count: 1, Next: 0}, rpc.DirEntry{Ino: file, Kind: inode.File, Name: []byte("a")})},
 		"listing: nameless":              {rpc.MsgReadDir, listing(rpc.ReadDirReply{Count: 1, Next: 1, EOF: true}, rpc.DirEntry{Cookie: 1, Ino: file, Kind: inode.File})},
 		"lookup: nothing":                {rpc.MsgLookup, func(*rpc.Request) ([]byte, []byte) { m := rpc.EntryReply{}; return m.AppendTo(nil), nil }},

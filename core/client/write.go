@@ -183,35 +183,56 @@ func (o *op) writeOnce(in *openInode, k *known, bufs [][]byte, pos, want uint64)
 	return want, nil
 }
 
-// writeWindow writes o.pieces, which end at end, and publishes the end if the file may be shorter. done is the length of the part in
-// place after an error.
+// writeWindow writes o.pieces, which end at end, and publishes the end if the file may be shorter: along with the data, or, where chunks
+// get their place by this write, along with that, so that nobody sees the bytes as a hole. done is the length of the part in place
+// after an error.
 func (o *op) writeWindow(in *openInode, k *known, end uint64) (extended bool, done uint64, err error) {
 	o.reset()
 	for i := range o.pieces {
 		o.sendPiece(in, k, &o.pieces[i])
 	}
+	extended = end > k.size
+	if o.homeless() {
+		o.exchange()
+		if err := o.staleOrFailed(); err != nil {
+			return false, o.inPlace(k, !extended), err
+		}
+		return extended, 0, o.publish(in, k, end)
+	}
 	var extend *rpc.Call
-	if end > k.size {
-		m := rpc.Extend{Ino: in.ino, End: end, Gen: k.gen}
-		extend = o.call(rpc.MsgExtend, in.ino.Shard())
-		extend.Body = m.AppendTo(extend.Body)
+	if extended {
+		extend = o.sendEnd(in, k, end)
 	}
 	o.exchange()
 	if err := o.staleOrFailed(); err != nil {
-		return false, o.inPlace(k, extend), err
+		return false, o.inPlace(k, extend == nil || extend.Err == nil), err
 	}
 	if extend != nil {
-		attr, err := o.attrOf(extend, in.ino)
-		if err != nil {
-			return false, 0, err
-		}
-		in.learn(&attr)
-		if attr.Layout != k.layout { // set while the file was empty: nobody looks where this went
-			return false, 0, fserr.ErrStaleGeneration
-		}
-		k.size = max(k.size, attr.Size)
+		err = o.takeEnd(in, k, extend)
 	}
-	return extend != nil, 0, o.publish(in, k)
+	return extended, 0, err
+}
+
+// sendEnd adds the message that makes the file at least end bytes long.
+func (o *op) sendEnd(in *openInode, k *known, end uint64) *rpc.Call {
+	m := rpc.Extend{Ino: in.ino, End: end, Gen: k.gen}
+	call := o.call(rpc.MsgExtend, in.ino.Shard())
+	call.Body = m.AppendTo(call.Body)
+	return call
+}
+
+// takeEnd reads its answer.
+func (o *op) takeEnd(in *openInode, k *known, call *rpc.Call) error {
+	attr, err := o.attrOf(call, in.ino)
+	if err != nil {
+		return err
+	}
+	in.learn(&attr)
+	if attr.Layout != k.layout { // set while the file was empty: nobody looks where this went
+		return fserr.ErrStaleGeneration
+	}
+	k.size = max(k.size, attr.Size)
+	return nil
 }
 
 // sendPiece adds the message that writes a piece.
@@ -226,17 +247,17 @@ func (o *op) sendPiece(in *openInode, k *known, p *piece) {
 
 // inPlace is how many bytes from the window's beginning have been written, after an exchange with errors. What is beyond the
 // known size counts only if the new end was published, and a chunk that had no owner only after its owner was: not at all.
-func (o *op) inPlace(k *known, extend *rpc.Call) uint64 {
+func (o *op) inPlace(k *known, published bool) uint64 {
 	start := o.pieces[0].pos
 	end := start
 	for i := range o.pieces {
 		p := &o.pieces[i]
-		if p.call.Err != nil || !p.placed {
+		if !p.placed || p.call.Err != nil {
 			break
 		}
 		end = p.pos + uint64(len(p.buf))
 	}
-	if extend != nil && extend.Err != nil {
+	if !published {
 		end = max(start, min(end, k.size))
 	}
 	return end - start

@@ -9,8 +9,9 @@ import (
 // runs are the inode's placement runs, sorted; only Local looks at them. ok is false for a Local chunk that no run covers
 // (it was never written), and for a layout that Validate refuses.
 //
-// RoundRobin is (First + chunk) mod Shards: consecutive chunks go to consecutive shards, and a small file stays on First.
-// Readers whose stride is a multiple of the shard count meet one shard at a time; files used like that want Hash.
+// RoundRobin deals the chunks out in rows of one for each shard: within a row the shards in turn, the first row from First on (a small
+// file stays there), every later row from a place that the row's number draws. Without that, clients whose stride is a
+// multiple of the shard count (the usual case: a block of whole rows each) would all meet at one shard at a time.
 func ChunkNode(l Layout, ino uint64, chunk uint64, runs []Run) (shard uint32, ok bool) {
 	switch l.Strategy {
 	case RoundRobin:
@@ -18,7 +19,8 @@ func ChunkNode(l Layout, ino uint64, chunk uint64, runs []Run) (shard uint32, ok
 			return 0, false
 		}
 		n := uint64(l.Shards)
-		return uint32((uint64(l.First) + chunk%n) % n), true
+		row, place := chunk/n, chunk%n
+		return uint32((uint64(l.First)%n + rotation(row, n) + place) % n), true
 	case Hash:
 		if l.Shards == 0 {
 			return 0, false
@@ -29,6 +31,15 @@ func ChunkNode(l Layout, ino uint64, chunk uint64, runs []Run) (shard uint32, ok
 		return run.Shard, found
 	}
 	return 0, false
+}
+
+// rotation is where a row of a round-robin file begins, relative to First: 0 … n−1, 0 for row 0.
+func rotation(row, n uint64) uint64 {
+	if row == 0 {
+		return 0
+	}
+	turn, _ := bits.Mul64(mix(row*golden), n)
+	return turn
 }
 
 // EntryShard is the shard, of so many, that holds the directory entry (parent, name); 0 if there are no shards.

@@ -85,6 +85,21 @@ func TestHashRanksInStep(t *testing.T) {
 	}
 }
 
+// TestRoundRobinStrides: strides that are multiples of the shard count are spread too.
+func TestRoundRobinStrides(t *testing.T) {
+	for _, shards := range shardCounts {
+		l := Layout{Strategy: RoundRobin, ChunkBits: DefaultChunkBits, First: 1, Shards: shards}
+		for _, stride := range []uint64{uint64(shards), 2 * uint64(shards), 16 * uint64(shards)} {
+			load := make([]int, shards)
+			for i := range uint64(shards) * 200 {
+				shard, _ := ChunkNode(l, 1, i*stride, nil)
+				load[shard]++
+			}
+			checkRandom(t, fmt.Sprintf("round robin, %d shards, stride %d", shards, stride), load)
+		}
+	}
+}
+
 func TestHashStability(t *testing.T) {
 	const chunks = 100_000
 	for _, shards := range shardCounts {
@@ -115,8 +130,16 @@ func TestRoundRobin(t *testing.T) {
 		load := make([]int, shards)
 		for chunk := range 3 * uint64(shards) {
 			shard, ok := ChunkNode(l, 1, chunk, nil)
-			if want := uint32((7 + chunk) % uint64(shards)); !ok || shard != want {
-				t.Fatalf("%d shards, chunk %d: %d, %v; want %d", shards, chunk, shard, ok, want)
+			if !ok || shard >= shards {
+				t.Fatalf("%d shards, chunk %d: %d, %v", shards, chunk, shard, ok)
+			}
+			if want := uint32((7 + chunk) % uint64(shards)); chunk < uint64(shards) && shard != want {
+				t.Fatalf("%d shards, chunk %d: %d, want %d", shards, chunk, shard, want)
+			}
+			if chunk%uint64(shards) > 0 {
+				if before, _ := ChunkNode(l, 1, chunk-1, nil); shard != (before+1)%shards {
+					t.Fatalf("%d shards, chunk %d: %d after %d", shards, chunk, shard, before)
+				}
 			}
 			load[shard]++
 		}
@@ -125,19 +148,10 @@ func TestRoundRobin(t *testing.T) {
 				t.Errorf("%d shards: shard %d has %d of 3 chunks", shards, shard, n)
 			}
 		}
-		// A stride that has no divisor in common with the shard count visits them all in turn.
-		seen := make(map[uint32]bool)
-		for i := range uint64(shards) {
-			shard, _ := ChunkNode(l, 1, i*(uint64(shards)+1), nil)
-			seen[shard] = true
-		}
-		if len(seen) != int(shards) {
-			t.Errorf("%d shards, stride one more: only %d are visited", shards, len(seen))
-		}
 	}
 	l := Layout{Strategy: RoundRobin, First: 3, Shards: 5}
-	if shard, _ := ChunkNode(l, 1, math.MaxUint64, nil); shard != uint32((3+math.MaxUint64%uint64(5))%5) {
-		t.Errorf("last chunk: shard %d", shard)
+	if shard, ok := ChunkNode(l, 1, math.MaxUint64, nil); !ok || shard >= 5 {
+		t.Errorf("last chunk: shard %d, %v", shard, ok)
 	}
 }
 

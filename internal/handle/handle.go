@@ -45,12 +45,12 @@ const (
 	genShift  = 40
 )
 
-// slot is padded to a cache line: threads that use different handles do not share one.
+// slot is padded to a cache line (for a T of three words): threads that use different handles do not share one.
 type slot[T any] struct {
 	state atomic.Uint64
 	next  int32 // free list; guarded by Table.mu
 	value T     // written while the slot is neither open nor pinned
-	_     [64 - 8 - 4 - 4 - 16]byte
+	_     [64 - 8 - 8 - 24]byte
 }
 
 // Table maps handles to values. Make it with New. All methods may be called from several threads.
@@ -60,7 +60,6 @@ type Table[T any] struct {
 
 	segment [segments]atomic.Pointer[[segmentSize]slot[T]]
 	open    atomic.Int64 // valid handles
-	live    atomic.Int64 // values not released yet
 
 	mu         sync.Mutex
 	fresh      int32 // slots from here on were never used
@@ -86,7 +85,6 @@ func (t *Table[T]) Insert(kind Kind, value T) (int32, error) {
 	s := t.at(index)
 	s.value = value
 	gen := max(s.state.Load()>>genShift, 1)
-	t.live.Add(1)
 	t.open.Add(1)
 	s.state.Store(gen<<genShift | uint64(kind)<<kindShift | openBit)
 	return int32(gen)<<indexBits | index, nil
@@ -169,9 +167,6 @@ func (t *Table[T]) Drain() (n int, err error) {
 // Open is the number of valid handles.
 func (t *Table[T]) Open() int { return int(t.open.Load()) }
 
-// Live is the number of values that have not been released: those of valid handles, and those still in use.
-func (t *Table[T]) Live() int { return int(t.live.Load()) }
-
 // validState is the state of the slot while h is valid, without the pins.
 func validState(h int32, kind Kind) uint64 {
 	return uint64(h>>indexBits)<<genShift | uint64(kind)<<kindShift | openBit
@@ -206,7 +201,6 @@ func (t *Table[T]) recycle(h int32, s *slot[T]) error {
 	}
 	s.state.Store(gen << genShift)
 	t.put(h & (1<<indexBits - 1))
-	t.live.Add(-1)
 	return err
 }
 

@@ -1,0 +1,103 @@
+# BenchFS. `make help` lists the targets. What takes more than a few lines is in scripts/.
+
+VERSION := 0.1.0
+SOVERSION := 0
+BUILD_ID ?= $(VERSION)
+
+GO ?= go
+CC ?= gcc
+CLANG_FORMAT ?= clang-format
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+DESTDIR ?=
+# What `make demo` stores.
+INPUT ?= $(shell $(GO) env GOROOT)
+
+SONAME := libbenchfs.so.$(SOVERSION)
+LIBRARY := libbenchfs.so.$(VERSION)
+GO_LDFLAGS := -X github.com/benchfs/benchfs/internal/compose.Build=$(BUILD_ID)
+# Go links a c-shared library without a soname and with more symbols than asked for.
+SO_LDFLAGS := -extldflags "-Wl,-soname,$(SONAME) -Wl,--version-script=$(CURDIR)/capi/libbenchfs.map -Wl,-z,defs"
+
+# Everything that goes into a Go program or the library.
+ROOMS := cache capi cmd config core fserr include internal meta rpc store ucx
+SOURCES = go.mod go.sum $(shell find $(ROOMS) -type f \( -name '*.go' -o -name '*.c' -o -name '*.h' -o -name '*.map' \) ! -name '*_test.go')
+C_SOURCES = $(shell find capi examples include tests ucx -type f \( -name '*.c' -o -name '*.h' \))
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := build
+.PHONY: help deps deps-lint build demo test test-go test-race test-c test-posix test-model test-fault fuzz lint format docs install clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## install the Debian packages that are missing (nothing if they are there)
+	@scripts/deps.sh build
+
+deps-lint: ## the same for `make lint`
+	@scripts/deps.sh lint
+
+build: deps bin/benchfsd bin/benchfs lib/libbenchfs.so ## bin/benchfsd, bin/benchfs, lib/libbenchfs.so (the default)
+
+bin/benchfsd bin/benchfs: bin/%: $(SOURCES) | deps
+	$(GO) build -ldflags '$(GO_LDFLAGS)' -o $@ ./cmd/$*
+
+lib/$(LIBRARY): $(SOURCES) | deps
+	@mkdir -p lib
+	$(GO) build -buildmode=c-shared -ldflags '$(GO_LDFLAGS) $(SO_LDFLAGS)' -o $@ ./capi
+	@rm -f lib/*.h # Go writes a header; ours is include/benchfs.h
+
+lib/$(SONAME): lib/$(LIBRARY)
+	ln -sfn $(LIBRARY) $@
+
+lib/libbenchfs.so: lib/$(SONAME)
+	ln -sfn $(SONAME) $@
+
+demo: build ## store a real directory tree on two daemons, read it back, compare (INPUT=path)
+	@scripts/demo.sh "$(INPUT)"
+
+test: build ## every test, under 15 minutes
+	@scripts/test.sh all
+
+test-go: deps ## unit tests of the Go packages
+	@scripts/test.sh go
+
+test-race: deps ## those of them that run with the race detector
+	@scripts/test.sh race
+
+test-c: build ## the C ABI, also with -fsanitize=address
+	@scripts/test.sh c
+
+test-posix: build ## POSIX conformance on every front
+	@scripts/test.sh posix
+
+test-model: build ## random operations by several processes, compared with a model
+	@scripts/test.sh model
+
+test-fault: build ## daemons that are killed
+	@scripts/test.sh fault
+
+fuzz: deps ## each fuzz target of scripts/fuzz-targets.txt, FUZZTIME (20s) each
+	@scripts/test.sh fuzz
+
+lint: deps deps-lint ## gofmt, vet, staticcheck, clang-format, shellcheck
+	@scripts/lint.sh "$(CLANG_FORMAT)" $(C_SOURCES)
+
+format: deps-lint ## put Go and C sources into shape
+	gofmt -w $$(git ls-files -co --exclude-standard '*.go')
+	$(CLANG_FORMAT) -i $(C_SOURCES)
+
+docs: ## write the generated documents anew
+	$(GO) test ./config -run Generated -update
+	@if [ -x scripts/docs.sh ]; then scripts/docs.sh; fi
+
+install: build ## into $(DESTDIR)$(PREFIX)
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/include" "$(DESTDIR)$(LIBDIR)"
+	install -m 755 bin/benchfs bin/benchfsd "$(DESTDIR)$(PREFIX)/bin"
+	install -m 644 include/benchfs.h "$(DESTDIR)$(PREFIX)/include"
+	install -m 755 lib/$(LIBRARY) "$(DESTDIR)$(LIBDIR)"
+	ln -sfn $(LIBRARY) "$(DESTDIR)$(LIBDIR)/$(SONAME)"
+	ln -sfn $(SONAME) "$(DESTDIR)$(LIBDIR)/libbenchfs.so"
+
+clean: ## remove what was built
+	rm -rf bin lib

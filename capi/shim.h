@@ -1,0 +1,50 @@
+/* shim.h: what the C files of libbenchfs share with each other and with the Go exports. Nothing in it is public. */
+#ifndef BENCHFS_SHIM_H
+#define BENCHFS_SHIM_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <benchfs.h>
+
+/* Version of the library: benchfs_version. Its first two numbers are BENCHFS_API_MAJOR and BENCHFS_API_MINOR. */
+#define BFS_VERSION "0.1.0"
+
+/* What bfsgo_init gets: the options, and what only C sees of the process. Nothing is kept after the call. */
+struct bfs_init {
+    const char *config_file; /* NULL: none */
+    const char *config_text; /* NULL: none */
+    int32_t mode;            /* enum benchfs_mode */
+    int32_t plain;           /* the application gave no options */
+    int32_t no_environment;
+    const char *environment; /* NAME=VALUE texts, each with its NUL */
+    size_t environment_size; /* bytes of all */
+    uint32_t uid, gid, umask;
+    const gid_t *groups;
+    int32_t group_count;
+};
+
+/* Error text of the calling thread (thread_error.c). */
+
+/* Copies a text of n bytes. It may be called from Go, on the application's thread. */
+void bfs_set_error(char *text, size_t n);
+/* Points to a text that lives for ever: no memory is needed. */
+void bfs_set_static_error(const char *text);
+/* The text set last, or "". */
+const char *bfs_error(void);
+
+/* What bfsgo_init is to know of the process (process.c). */
+
+/* Copies the BENCHFS_* variables of the environment as bfs_init.environment wants them. Free with free(); NULL: no memory. */
+char *bfs_environment(size_t *size);
+/* The umask, read without changing it; 022 where the system does not tell. */
+uint32_t bfs_umask(void);
+/* The supplementary groups. Free with free(); NULL with *count > 0: no memory. */
+gid_t *bfs_groups(int32_t *count);
+
+static inline char *bfs_version_text(void)
+{
+    return (char *)BFS_VERSION;
+}
+
+#endif /* BENCHFS_SHIM_H */

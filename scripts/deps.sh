@@ -1,0 +1,59 @@
+#!/bin/sh
+# deps.sh build|lint: installs the Debian packages that are missing. Does nothing, and needs no rights, when they are there.
+set -eu
+
+case "${1:-build}" in
+build) wanted="gcc libc6-dev libucx-dev pkg-config libssl-dev" ;;
+lint) wanted="clang-format shellcheck" ;;
+*)
+    echo "usage: $0 build|lint" >&2
+    exit 2
+    ;;
+esac
+
+# What the packages are for; a system that has it by other means needs no packages.
+present() {
+    case "$1" in
+    gcc) command -v "${CC:-gcc}" >/dev/null ;;
+    libc6-dev) [ -e /usr/include/stdio.h ] ;;
+    libucx-dev) command -v pkg-config >/dev/null && pkg-config --exists 'ucx >= 1.13' ;;
+    libssl-dev) command -v pkg-config >/dev/null && pkg-config --exists libcrypto ;;
+    *) command -v "$1" >/dev/null ;;
+    esac
+}
+
+missing=""
+for package in $wanted; do
+    present "$package" || missing="$missing $package"
+done
+
+if ! command -v "${GO:-go}" >/dev/null; then
+    echo "Go is missing (see go.mod for the version): https://go.dev/doc/install" >&2
+    exit 1
+fi
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+    echo "missing:$missing (these are the names in Debian; there is no apt-get here: install them yourself)" >&2
+    exit 1
+fi
+as_root=""
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "missing:$missing; as root: apt-get install$missing" >&2
+        exit 1
+    fi
+    as_root=sudo
+fi
+echo "installing:$missing"
+# shellcheck disable=SC2086 # lists of words
+if ! { $as_root apt-get update -qq && $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing; } >/dev/null; then
+    echo "apt-get could not install:$missing" >&2
+    exit 1
+fi
+for package in $missing; do
+    if ! present "$package"; then
+        echo "$package is installed and still not usable" >&2
+        exit 1
+    fi
+done

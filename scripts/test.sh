@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# test.sh all|go|race|c|posix|model|fault|tests|fuzz: runs tests, prints what runs and how long it took. Status ≠ 0 if anything failed.
+# Everything runs, also after a failure; the failures are listed at the end.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+GO=${GO:-go}
+FUZZTIME=${FUZZTIME:-20s}
+failed=()
+
+# step NAME COMMAND…
+step() {
+    local name=$1 begin=$SECONDS
+    shift
+    printf '\n=== %s: %s\n' "$name" "$*"
+    if "$@"; then
+        printf -- '--- %s: ok, %d s\n' "$name" $((SECONDS - begin))
+    else
+        printf -- '--- %s: FAILED, %d s\n' "$name" $((SECONDS - begin))
+        failed+=("$name")
+    fi
+}
+
+# The packages with tests that need nothing but Go and UCX.
+unit_packages() { "$GO" list ./... | grep -v '/tests/'; }
+
+# Without UCX and C, where the race detector sees all that happens.
+race_packages="./cache/... ./capi/bridge/... ./config/... ./core/... ./fserr/... ./internal/handle/... ./internal/registry/... ./internal/wal/... ./meta/... ./rpc/... ./store/..."
+
+# existing keeps the patterns that stand for something.
+existing() {
+    local pattern
+    for pattern in "$@"; do
+        if [ -d "${pattern%/...}" ]; then echo "$pattern"; fi
+    done
+}
+
+run_go() {
+    mapfile -t packages < <(unit_packages)
+    step "unit tests" "$GO" test -timeout 5m "${packages[@]}"
+}
+
+run_race() {
+    # shellcheck disable=SC2086 # a list of words
+    mapfile -t packages < <(existing $race_packages)
+    step "unit tests with the race detector" "$GO" test -short -race -timeout 5m "${packages[@]}"
+}
+
+# run_dir NAME DIRECTORY TIMEOUT
+run_dir() {
+    step "$1" "$GO" test -count=1 -timeout "$3" "./$2/..."
+}
+
+# Directories under tests/ without a step of their own.
+run_rest() {
+    local dir
+    for dir in tests/*/; do
+        dir=${dir%/}
+        case $dir in
+        tests/c | tests/posix | tests/model | tests/fault) ;;
+        *) if compgen -G "$dir/*_test.go" >/dev/null; then run_dir "$dir" "$dir" 5m; fi ;;
+        esac
+    done
+}
+
+run_fuzz() {
+    local package target
+    while read -r package target; do
+        case $package in '' | '#'*) continue ;; esac
+        step "fuzz $package $target" "$GO" test -run '^$' -fuzz "^$target\$" -fuzztime "$FUZZTIME" -timeout 5m "$package" </dev/null
+    done <scripts/fuzz-targets.txt
+}
+
+case "${1:-all}" in
+go) run_go ;;
+race) run_race ;;
+c) run_dir "C ABI" tests/c 8m ;;
+posix) run_dir "POSIX conformance" tests/posix 8m ;;
+model) run_dir "random operations against a model" tests/model 8m ;;
+fault) run_dir "killed daemons" tests/fault 8m ;;
+tests) run_rest ;;
+fuzz) run_fuzz ;;
+all)
+    run_go
+    run_race
+    run_dir "C ABI" tests/c 8m
+    run_dir "POSIX conformance" tests/posix 8m
+    run_dir "random operations against a model" tests/model 8m
+    run_dir "killed daemons" tests/fault 8m
+    run_rest
+    run_fuzz
+    ;;
+*)
+    echo "usage: $0 all|go|race|c|posix|model|fault|tests|fuzz" >&2
+    exit 2
+    ;;
+esac
+
+if [ ${#failed[@]} -gt 0 ]; then
+    printf '\nFAILED after %d s:\n' "$SECONDS"
+    printf '  %s\n' "${failed[@]}"
+    exit 1
+fi
+printf '\nall passed, %d s\n' "$SECONDS"
