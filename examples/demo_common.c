@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "demo_common.h"
 
 #include <dirent.h>
@@ -109,7 +110,7 @@ void demo_begin(struct demo_count *count, const char *what, uint64_t total)
     count->total = isatty(STDERR_FILENO) ? total : 0;
 }
 
-void demo_progress(struct demo_count *count)
+static void progress(struct demo_count *count)
 {
     enum { width = 40 };
     char bar[width + 1];
@@ -125,6 +126,16 @@ void demo_progress(struct demo_count *count)
     bar[width] = '\0';
     fprintf(stderr, "\r%s [%s] %3.0f%% %.0f MiB ", count->what, bar, 100 * part, (double)count->bytes / (1 << 20));
     fflush(stderr);
+}
+
+void demo_moved(struct demo_count *count, uint64_t bytes, double seconds)
+{
+    count->bytes += bytes;
+    if (bytes >= DEMO_LARGE) {
+        count->large_bytes += bytes;
+        count->large_seconds += seconds;
+    }
+    progress(count);
 }
 
 void demo_report(struct demo_count *count, const char *did)
@@ -143,5 +154,9 @@ void demo_report(struct demo_count *count, const char *did)
     if (count->seconds > 0) {
         printf("  inside BenchFS: %.2f s, %.0f MiB/s, %.0f calls/s\n", count->seconds,
                (double)count->bytes / mib / count->seconds, (double)count->calls / count->seconds);
+    }
+    if (count->large_seconds > 0) {
+        printf("  transfers of 1 MiB and more: %.1f MiB, %.0f MiB/s\n", (double)count->large_bytes / mib,
+               (double)count->large_bytes / mib / count->large_seconds);
     }
 }

@@ -13,16 +13,21 @@ enum { DEMO_PATH_SIZE = 4096, DEMO_BUFFER_SIZE = 4 << 20 };
 struct demo_count {
     uint64_t files, directories, symlinks, skipped;
     uint64_t bytes;
-    uint64_t calls;   /* of BenchFS */
-    double seconds;   /* inside these calls */
-    double started;   /* wall clock */
-    uint64_t total;   /* bytes to move, for the progress bar; 0 = no bar */
-    const char *what; /* its label */
-    double drawn;     /* when the bar was drawn last */
+    uint64_t calls;       /* of BenchFS */
+    double seconds;       /* inside these calls */
+    uint64_t large_bytes; /* of transfers of at least DEMO_LARGE bytes */
+    double large_seconds; /* and the time of these */
+    double started;       /* wall clock */
+    uint64_t total;       /* bytes to move, for the progress bar; 0 = no bar */
+    const char *what;     /* its label */
+    double drawn;         /* when the bar was drawn last */
 };
 
 /* Seconds on a clock that only goes forward. */
 double demo_now(void);
+
+/* Transfers of at least so many bytes show bandwidth, smaller ones the time of a call. */
+enum { DEMO_LARGE = 1 << 20 };
 
 /* Counts a call of BenchFS and its time; the value is the call's own. */
 #define DEMO_CALL(count, call)                        \
@@ -51,7 +56,9 @@ int demo_join(char out[DEMO_PATH_SIZE], const char *dir, const char *relative);
 
 /* Sets up the count, with a bar if standard error is a terminal. */
 void demo_begin(struct demo_count *count, const char *what, uint64_t total);
-void demo_progress(struct demo_count *count);
+
+/* Counts bytes that one call has moved in so many seconds. */
+void demo_moved(struct demo_count *count, uint64_t bytes, double seconds);
 
 /* Ends the bar and prints bandwidth and calls per second. */
 void demo_report(struct demo_count *count, const char *did);

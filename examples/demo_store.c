@@ -28,10 +28,12 @@ static int failed(const char *path)
 static int write_all(struct store *s, int fd, const char *data, size_t size)
 {
     while (size > 0) {
+        double begin = demo_now();
         ssize_t n = DEMO_CALL(&s->count, benchfs_write(fd, data, size));
         if (n < 0) {
             return (int)n;
         }
+        demo_moved(&s->count, (uint64_t)n, demo_now() - begin);
         data += n;
         size -= (size_t)n;
     }
@@ -68,8 +70,6 @@ static int store_file(struct store *s, const char *local, const char *remote, co
             rc = failed(remote);
             break;
         }
-        s->count.bytes += (uint64_t)n;
-        demo_progress(&s->count);
     }
     close(in);
     if (rc == 0 && (DEMO_CALL(&s->count, benchfs_fchmod(fd, st->st_mode & 07777)) < 0 ||

@@ -22,7 +22,8 @@ struct verify {
     char *buffer;
     struct demo_count count;
     uint64_t differences;
-    uint64_t entries; /* of the source, by walking it */
+    uint64_t entries;        /* of the source, by walking it */
+    uint64_t remote_entries; /* found in the directories of BenchFS */
     uint64_t node_bytes[MAX_NODES];
     EVP_MD_CTX *hash;
 };
@@ -65,10 +66,14 @@ static int hash_remote(struct verify *v, int fd, const char *path, unsigned char
 {
     ssize_t n;
     EVP_DigestInit_ex(v->hash, EVP_sha256(), NULL);
-    while ((n = DEMO_CALL(&v->count, benchfs_read(fd, v->buffer, DEMO_BUFFER_SIZE))) > 0) {
+    for (;;) {
+        double begin = demo_now();
+        n = DEMO_CALL(&v->count, benchfs_read(fd, v->buffer, DEMO_BUFFER_SIZE));
+        if (n <= 0) {
+            break;
+        }
+        demo_moved(&v->count, (uint64_t)n, demo_now() - begin);
         EVP_DigestUpdate(v->hash, v->buffer, (size_t)n);
-        v->count.bytes += (uint64_t)n;
-        demo_progress(&v->count);
     }
     EVP_DigestFinal_ex(v->hash, digest, NULL);
     if (n < 0) {
@@ -139,7 +144,7 @@ static void verify_symlink(struct verify *v, const char *local, const char *remo
 }
 
 /* Counts what is in a directory of BenchFS. */
-static void count_entries(struct verify *v, const char *remote, uint64_t *entries)
+static void count_entries(struct verify *v, const char *remote)
 {
     static struct benchfs_direntplus page[ENTRIES];
     int dir = DEMO_CALL(&v->count, benchfs_opendir(remote));
@@ -151,7 +156,7 @@ static void count_entries(struct verify *v, const char *remote, uint64_t *entrie
     while ((n = DEMO_CALL(&v->count, benchfs_readdir_many(dir, page, ENTRIES))) > 0) {
         for (int i = 0; i < n; i++) {
             if (strcmp(page[i].entry.name, ".") != 0 && strcmp(page[i].entry.name, "..") != 0) {
-                ++*entries;
+                v->remote_entries++;
             }
         }
     }
@@ -162,8 +167,6 @@ static void count_entries(struct verify *v, const char *remote, uint64_t *entrie
         failed(v, remote);
     }
 }
-
-static uint64_t remote_entries; /* found in the directories of BenchFS */
 
 static int visit(void *context, const char *local, const char *relative, const struct stat *st, int after)
 {
@@ -206,7 +209,7 @@ static int visit(void *context, const char *local, const char *relative, const s
         verify_symlink(v, local, remote);
     } else {
         v->count.directories++;
-        count_entries(v, remote, &remote_entries);
+        count_entries(v, remote);
     }
     return 0;
 }
@@ -270,8 +273,8 @@ int main(int argc, char **argv)
     }
     demo_begin(&v.count, "verify", demo_tree_bytes(argv[1]));
     int rc = demo_walk(argv[1], visit, &v);
-    if (rc == 0 && v.entries != remote_entries) {
-        fprintf(stderr, "%s has %llu entries, the source has %llu\n", v.remote, (unsigned long long)remote_entries,
+    if (rc == 0 && v.entries != v.remote_entries) {
+        fprintf(stderr, "%s has %llu entries, the source has %llu\n", v.remote, (unsigned long long)v.remote_entries,
                 (unsigned long long)v.entries);
         v.differences++;
     }

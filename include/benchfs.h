@@ -1,57 +1,69 @@
 /*
  * benchfs.h: the C interface of BenchFS, an ad hoc parallel file system.
  *
- * Link with -lbenchfs. The interface is stable within one soname (libbenchfs.so.0): functions, fields and constants are
- * added, never changed. This file is the manual; docs/api.md is made from it, docs/errors.md says what to do about each error.
+ * Link with -lbenchfs. The interface is stable within one soname (libbenchfs.so.0): functions, fields and
+ * constants are added, never changed. This file is the manual; docs/api.md is made from it, docs/errors.md
+ * says what to do about each error.
  *
  * CONVENTIONS
  *
- * Results. A call returns 0, a count, an offset or a handle (all >= 0), or a negative errno, e.g. -ENOENT. It does not touch
- * errno. A call that fails changes nothing, in the file system or in the caller's memory, unless its description says so.
- * benchfs_strerror() gives the meaning of a code, benchfs_last_error() what went wrong this time, with the path and the node.
+ * Results. A call returns 0, a count, an offset or a handle (all >= 0), or a negative errno, e.g. -ENOENT.
+ * The variable errno means nothing after a call. A call that fails changes nothing, in the file system or in
+ * the caller's memory, unless its description says so. benchfs_strerror() gives the meaning of a code,
+ * benchfs_last_error() what went wrong this time, with the path and the node.
  *
- * Handles. Open files and open directory streams are non-negative ints, of two kinds. They are not kernel descriptors: do not
- * give one to close() or read(). A handle that is closed, was never given out, belongs to an earlier session or is of the other kind
- * is refused with -EBADF. A handle may be closed while another thread uses it: the other call goes on to its end.
+ * Handles. Open files and open directory streams are non-negative ints, of two kinds. They are not kernel
+ * descriptors: do not give one to close() or read(). A handle that is closed, was never given out, belongs to
+ * an earlier session or is of the other kind is refused with -EBADF. A handle may be closed while another
+ * thread uses it: the other call goes on to its end.
  *
- * Paths. Bytes; components are separated by '/', may be up to 255 bytes long, a path up to 4095. The library has no
- * working directory: a relative path starts at the root, in the *at calls at the directory of the handle. "." and "..", several
- * slashes and symbolic links mean what they mean in POSIX.
+ * Paths. Bytes; components are separated by '/', may be up to 255 bytes long, a path up to 4095. The library
+ * has no working directory: a relative path starts at the root, in the *at calls at the directory of the
+ * handle. "." and "..", several slashes and symbolic links mean what they mean in POSIX.
  *
- * Offsets are 64 bits wide, sizes go up to 2^63 - 1. Structures, flags and constants are those of the system's own headers.
+ * Offsets are 64 bits wide, sizes go up to 2^63 - 1. One call moves at most 2^31 - 4096 bytes, as in Linux:
+ * of a longer request, so many. Structures, flags and constants are those of the system's own headers.
  *
- * Semantics are those of POSIX, with these differences: reads do not advance st_atime; st_blocks is computed from the
- * size; O_SYNC and O_DSYNC make each write durable before it returns; O_DIRECT, O_NONBLOCK, O_NOATIME and O_CLOEXEC are accepted
- * and mean nothing here; devices, FIFOs, sockets and O_TMPFILE do not exist. A write that has returned is seen by every read that
- * starts later, in any process on any node (unless the configuration asks for cache.mode = "close-to-open").
+ * Semantics are those of POSIX, with these differences: reads do not advance st_atime; st_blocks is computed
+ * from the size; O_SYNC and O_DSYNC make each write durable before it returns; O_DIRECT, O_NONBLOCK,
+ * O_NOATIME and O_CLOEXEC are accepted and mean nothing here; devices, FIFOs, sockets and O_TMPFILE do not
+ * exist. A write that has returned is seen by every read that starts later, in any process on any node
+ * (unless the configuration asks for cache.mode = "close-to-open").
  *
- * Threads. Every call may be made from any number of threads at once. A call runs to its end on the thread that makes it. No call
- * may be made from a signal handler. A thread that is cancelled or leaves by longjmp inside a call leaves the library unusable.
+ * Threads. Every call may be made from any number of threads at once. A call runs to its end on the thread
+ * that makes it. No call may be made from a signal handler. A thread that is cancelled or leaves by longjmp
+ * inside a call leaves the library unusable.
  *
- * Blocking. "Blocks: yes" is for as long as the servers need, at most rpc.call_timeout (see docs/configuration.md), then the call
- * fails with -ETIMEDOUT or another true reason. "Blocks: no" is memory work only.
+ * Blocking. "Blocks: yes" is for as long as the servers need, at most rpc.call_timeout (see
+ * docs/configuration.md), then the call fails with -ETIMEDOUT or another true reason. "Blocks: no" is memory
+ * work only.
  *
- * Fork. The library's runtime does not survive fork() in the child. There, every call returns -ECHILD and does nothing; benchfs_version,
- * benchfs_strerror and benchfs_last_error go on working. The parent is not affected, and the child may exec(). A child made
- * by a bare clone() system call, around the C library, is not noticed: it must not call BenchFS at all. vfork() and posix_spawn()
- * are fine, as the child makes no calls.
+ * Fork. The library's runtime does not survive fork() in the child. There, every call returns -ECHILD and
+ * does nothing; benchfs_version, benchfs_strerror and benchfs_last_error go on working. The parent is not
+ * affected, and the child may exec(). A child made by a bare clone() system call, around the C library, is
+ * not noticed: it must not call BenchFS at all. vfork() and posix_spawn() are fine, as the child makes no
+ * calls.
  *
- * Signals. The library does not change the signal mask and takes no signal for itself. Its Go runtime adds SA_ONSTACK to the
- * handlers that exist when the library is loaded; a handler that the program installs later must set SA_ONSTACK itself.
+ * Signals. The signal mask stays as it is. The library's Go runtime handles SIGSEGV, SIGBUS, SIGFPE, SIGPIPE
+ * and SIGURG, which it uses itself; what is not its own it passes on to the handler that was there when the
+ * library was loaded, or treats as if there were none. It adds SA_ONSTACK to the handlers that exist then; a
+ * handler that the program installs later must set SA_ONSTACK itself.
  *
- * Memory. The Go runtime reserves address space: under `ulimit -v` of 1 GB or less the library cannot be loaded. dlclose() returns and
- * does not unload. One copy of the library serves all languages and libraries of a process.
+ * Memory. The Go runtime reserves address space: under `ulimit -v` of 1 GB or less the library cannot be
+ * loaded. dlclose() returns and does not unload. One copy of the library serves all languages and libraries
+ * of a process.
  *
  * The library never prints, never ends the process, and changes neither its working directory nor its umask.
  *
- * Errors of every call. Besides what its "Errors" line names, each call that needs a session (all but benchfs_init, benchfs_version,
- * benchfs_strerror and benchfs_last_error) can return
- *   [any]     ENOTCONN (benchfs_init has not been called, or benchfs_finalize has), ECHILD (see Fork), and where it blocks:
- *             ETIMEDOUT, EHOSTUNREACH, ECONNREFUSED, ESTALE, EPROTO, ENOMEM, EIO.
- * and where the line says so:
+ * Errors of every call. Besides what its "Errors" line names, each call that needs a session (all but
+ * benchfs_init, benchfs_version, benchfs_strerror and benchfs_last_error) can return these:
+ *   [any]     ENOTCONN (benchfs_init has not been called, or benchfs_finalize has), ECHILD (see Fork), EIO,
+ *             and where it blocks: ETIMEDOUT, EHOSTUNREACH, ECONNREFUSED, ESTALE, EPROTO, ENOMEM.
+ * And where the line says so:
  *   [path]    EFAULT (NULL), ENOENT (also: ""), ENOTDIR, EACCES, ELOOP, ENAMETOOLONG.
  *   [handle]  EBADF (see Handles).
- *   [buffer]  EFAULT (NULL with a length, or a length that no memory can have), EINVAL (a length above SSIZE_MAX).
+ *   [buffer]  EFAULT (NULL with a length, or a length that no memory can have), EINVAL (a length above
+ *             SSIZE_MAX).
  *   [vector]  EINVAL (iovcnt < 1 or > 1024, lengths that add up to more than SSIZE_MAX), EFAULT (NULL).
  */
 #ifndef BENCHFS_H
@@ -110,8 +122,9 @@ enum benchfs_mode {
 #define BENCHFS_INIT_NO_ENVIRONMENT 0x1u
 
 /*
- * What benchfs_init can be told. Start from BENCHFS_OPTIONS_INIT; a field that is 0 or NULL means its default. The configuration is
- * resolved from, later ones winning: defaults, config_file, config_text, environment, mode.
+ * What benchfs_init can be told. Start from BENCHFS_OPTIONS_INIT; a field that is 0 or NULL means its
+ * default. The configuration is resolved from, later ones winning: defaults, config_file, config_text,
+ * environment, mode.
  */
 struct benchfs_options {
     size_t size;             /* sizeof(struct benchfs_options): tells the library which fields there are */
@@ -125,31 +138,37 @@ struct benchfs_options {
     { sizeof(struct benchfs_options), NULL, NULL, 0, 0u }
 
 /*
- * What benchfs_init is made of. Call that one: it passes the version of the header that the program was compiled with.
+ * What benchfs_init is made of. Call that one: it passes the version of the header that the program was
+ * compiled with.
  *
  * Owns:       options stay the caller's; they are copied.
  * Threads:    any; a second caller waits for the first.
  * Blocks:     yes; at most cluster.join_timeout and a few calls.
  * After fork: -ECHILD.
- * Errors:     EPROTONOSUPPORT (api_version is of another major version, or newer than the library), and those of benchfs_init.
+ * Errors:     EPROTONOSUPPORT (api_version is of another major version, or newer than the library), and those
+ *             of benchfs_init.
  */
 BENCHFS_API int benchfs_init_version(uint32_t api_version, const struct benchfs_options *options);
 
 /*
- * Start BenchFS in this process. options may be NULL: the environment decides (BENCHFS_CONFIG, BENCHFS_<SECTION>_<KEY>), and
- * without it the file system is embedded, in memory, and ends with benchfs_finalize.
+ * Start BenchFS in this process. options may be NULL: the environment decides (BENCHFS_CONFIG,
+ * BENCHFS_<SECTION>_<KEY>), and without it the file system is embedded, in memory, and ends with
+ * benchfs_finalize.
  *
- * The umask, the effective user and group and the supplementary groups of the process are taken now and hold for the session.
+ * The umask, the effective user and group and the supplementary groups of the process are taken now and hold
+ * for the session.
  *
- * Inits nest, so that libraries can use BenchFS beside their host: a further benchfs_init joins the running session and returns 0 if its
- * options are NULL or the same as those of the first, and -EALREADY if they differ. Each init that succeeded needs its benchfs_finalize.
+ * Inits nest, so that libraries can use BenchFS beside their host: a further benchfs_init joins the running
+ * session and returns 0 if its options are NULL or the same as those of the first, and -EALREADY if they
+ * differ. Each init that succeeded needs its benchfs_finalize.
  *
  * Owns:       options stay the caller's; they are copied.
  * Threads:    any; a second caller waits for the first.
  * Blocks:     yes; at most cluster.join_timeout and a few calls.
  * After fork: -ECHILD.
- * Errors:     EINVAL (bad configuration or option: benchfs_last_error names file, line and key), ENOENT, EACCES, EISDIR (the configuration
- *             file), EALREADY, EBUSY (the data directory is in use), EHOSTUNREACH, ETIMEDOUT, ECONNREFUSED (the daemons), ENOSPC, ENOMEM, EIO.
+ * Errors:     EINVAL (bad configuration or option: benchfs_last_error names file, line and key), ENOENT,
+ *             EACCES, EISDIR (the configuration file), EALREADY, EBUSY (the data directory is in use),
+ *             EHOSTUNREACH, ETIMEDOUT, ECONNREFUSED (the daemons), ENOSPC, ENOMEM, EIO.
  */
 static inline int benchfs_init(const struct benchfs_options *options)
 {
@@ -157,14 +176,16 @@ static inline int benchfs_init(const struct benchfs_options *options)
 }
 
 /*
- * End what benchfs_init started. The last one of nested finalizes closes the handles that are still open, and returns how many they were;
- * the others return 0. Calls that other threads have in progress are waited for. benchfs_init may be called again afterwards.
+ * End what benchfs_init started. The last one of nested finalizes closes the handles that are still open, and
+ * returns how many they were; the others return 0. Calls that other threads have in progress are waited for.
+ * benchfs_init may be called again afterwards.
  *
  * Owns:       all handles of the session become invalid.
  * Threads:    any.
  * Blocks:     yes.
  * After fork: -ECHILD.
- * Errors:     [any]. The session is over whatever is returned, except with ENOTCONN and ECHILD, where there was none.
+ * Errors:     [any]. The session is over whatever is returned, except with ENOTCONN and ECHILD, where there
+ *             was none.
  */
 BENCHFS_API int benchfs_finalize(void);
 
@@ -202,8 +223,8 @@ BENCHFS_API int benchfs_is_distributed(void);
 BENCHFS_API const char *benchfs_strerror(int code);
 
 /*
- * What went wrong in the last call of this thread that failed, in one line: the operation, the path, the node, the reason. "" if none has.
- * A call that succeeds leaves it as it is.
+ * What went wrong in the last call of this thread that failed, in one line: the operation, the path, the
+ * node, the reason. "" if none has. A call that succeeds leaves it as it is.
  *
  * Owns:       the text is the library's; it is good until the next call that this thread makes, or its end.
  * Threads:    any; each has its own text.
@@ -214,8 +235,9 @@ BENCHFS_API const char *benchfs_strerror(int code);
 BENCHFS_API const char *benchfs_last_error(void);
 
 /*
- * Counters of this process as one JSON object: calls, bytes, open_handles, retries, connections and their transport. At most size - 1 bytes
- * and a NUL are stored. Returns the length of the whole text without the NUL, so that a caller whose buffer was too small knows what it needs.
+ * Counters of this process as one JSON object: calls, bytes, open_handles, retries, connections and their
+ * transport. At most size - 1 bytes and a NUL are stored. Returns the length of the whole text without the
+ * NUL, so that a caller whose buffer was too small knows what it needs.
  *
  * Owns:       buf is the caller's. NULL with size 0 asks for the length.
  * Threads:    any.
@@ -228,15 +250,16 @@ BENCHFS_API ssize_t benchfs_stats(char *buf, size_t size);
 /* ==== Open files ==== */
 
 /*
- * Open a file or directory. flags are those of open(2): O_RDONLY, O_WRONLY or O_RDWR, with O_CREAT, O_EXCL, O_TRUNC, O_APPEND,
- * O_DIRECTORY, O_NOFOLLOW, O_SYNC, O_DSYNC. mode counts when a file is made; the umask is taken from it. Returns a handle.
+ * Open a file or directory. flags are those of open(2): O_RDONLY, O_WRONLY or O_RDWR, with O_CREAT, O_EXCL,
+ * O_TRUNC, O_APPEND, O_DIRECTORY, O_NOFOLLOW, O_SYNC, O_DSYNC. mode counts when a file is made; the umask is
+ * taken from it. Returns a handle.
  *
  * Owns:       the handle is the caller's: benchfs_close.
  * Threads:    any.
  * Blocks:     yes.
  * After fork: -ECHILD.
- * Errors:     [any] [path] EEXIST (O_EXCL), EISDIR (a directory to be written), EINVAL (unknown flags), EOPNOTSUPP (O_TMPFILE), ENOSPC,
- *             EMFILE (more than a million handles).
+ * Errors:     [any] [path] EEXIST (O_EXCL), EISDIR (a directory to be written), EINVAL (unknown flags),
+ *             EOPNOTSUPP (O_TMPFILE), ENOSPC, EMFILE (more than a million handles).
  */
 BENCHFS_API int benchfs_open(const char *path, int flags, mode_t mode);
 
@@ -263,7 +286,8 @@ BENCHFS_API int benchfs_openat(int dirfd, const char *path, int flags, mode_t mo
 BENCHFS_API int benchfs_creat(const char *path, mode_t mode);
 
 /*
- * Close a handle. It is gone whatever is returned. With the last handle of a file that has no name any more, the file goes.
+ * Close a handle. It is gone whatever is returned. With the last handle of a file that has no name any more,
+ * the file goes.
  *
  * Owns:       fd becomes invalid.
  * Threads:    any; calls that other threads have in progress on fd go on to their end.
@@ -285,23 +309,26 @@ BENCHFS_API int benchfs_close(int fd);
 BENCHFS_API int benchfs_dup(int fd);
 
 /*
- * Set the offset of the next read or write: from the start (SEEK_SET), from where it is (SEEK_CUR), from the end (SEEK_END). SEEK_DATA and
- * SEEK_HOLE take the whole file for data. Returns the new offset.
+ * Set the offset of the next read or write: from the start (SEEK_SET), from where it is (SEEK_CUR), from the
+ * end (SEEK_END). SEEK_DATA and SEEK_HOLE take the whole file for data. Returns the new offset.
  *
  * Owns:       nothing.
  * Threads:    any; waits for a read or write in progress that uses the offset.
  * Blocks:     SEEK_END, SEEK_DATA and SEEK_HOLE.
  * After fork: -ECHILD.
- * Errors:     [any] [handle] EINVAL (unknown whence, negative result), EOVERFLOW, ENXIO (no data or hole there).
+ * Errors:     [any] [handle] EINVAL (unknown whence, negative result), EOVERFLOW, ENXIO (no data or hole
+ *             there).
  */
 BENCHFS_API off_t benchfs_lseek(int fd, off_t offset, int whence);
 
 /* ==== Reading and writing ==== */
 
 /*
- * Read up to count bytes at the file's offset, and advance it. Fewer bytes mean the end of the file; 0 is at or beyond it.
+ * Read up to count bytes at the file's offset, and advance it. Fewer bytes mean the end of the file (or 2^31
+ * - 4096); 0 is at or beyond the end.
  *
- * Owns:       buf is the caller's, and must stay until the call returns. After an error its content is undefined.
+ * Owns:       buf is the caller's, and must stay until the call returns. After an error its content is
+ *             undefined.
  * Threads:    any; calls that use the offset of one open file follow each other.
  * Blocks:     yes.
  * After fork: -ECHILD.
@@ -310,8 +337,8 @@ BENCHFS_API off_t benchfs_lseek(int fd, off_t offset, int whence);
 BENCHFS_API ssize_t benchfs_read(int fd, void *buf, size_t count);
 
 /*
- * Write count bytes at the file's offset (with O_APPEND: at its end, whoever else appends), and advance it. Fewer bytes mean that the
- * rest failed; the next call tells why.
+ * Write count bytes at the file's offset (with O_APPEND: at its end, whoever else appends), and advance it.
+ * Fewer bytes mean that the rest failed; the next call tells why.
  *
  * Owns:       buf is the caller's.
  * Threads:    any; calls that use the offset of one open file follow each other.
@@ -322,9 +349,11 @@ BENCHFS_API ssize_t benchfs_read(int fd, void *buf, size_t count);
 BENCHFS_API ssize_t benchfs_write(int fd, const void *buf, size_t count);
 
 /*
- * Read up to count bytes at offset; the file's own offset does not matter and stays. Fewer bytes mean the end of the file.
+ * Read up to count bytes at offset; the file's own offset does not matter and stays. Fewer bytes mean the end
+ * of the file.
  *
- * Owns:       buf is the caller's, and must stay until the call returns. After an error its content is undefined.
+ * Owns:       buf is the caller's, and must stay until the call returns. After an error its content is
+ *             undefined.
  * Threads:    any, in parallel on one handle too.
  * Blocks:     yes.
  * After fork: -ECHILD.
@@ -333,8 +362,8 @@ BENCHFS_API ssize_t benchfs_write(int fd, const void *buf, size_t count);
 BENCHFS_API ssize_t benchfs_pread(int fd, void *buf, size_t count, off_t offset);
 
 /*
- * Write count bytes at offset (with O_APPEND at the end, as Linux does); the file's own offset stays. Fewer bytes mean that the rest
- * failed; the next call tells why.
+ * Write count bytes at offset (with O_APPEND at the end, as Linux does); the file's own offset stays. Fewer
+ * bytes mean that the rest failed; the next call tells why.
  *
  * Owns:       buf is the caller's.
  * Threads:    any, in parallel on one handle too.
@@ -389,8 +418,8 @@ BENCHFS_API ssize_t benchfs_preadv(int fd, const struct iovec *iov, int iovcnt, 
 BENCHFS_API ssize_t benchfs_pwritev(int fd, const struct iovec *iov, int iovcnt, off_t offset);
 
 /*
- * Make what was written to the file, and its attributes, survive power loss, where the medium of the nodes can. (The end of a daemon is
- * survived without it.)
+ * Make what was written to the file, and its attributes, survive power loss, where the medium of the nodes
+ * can. (The end of a daemon is survived without it.)
  *
  * Owns:       nothing.
  * Threads:    any.
@@ -425,8 +454,9 @@ BENCHFS_API int benchfs_sync(void);
 /* ==== Attributes ==== */
 
 /*
- * The attributes of what path stands for, symbolic links followed. st_dev is the same for all files of BenchFS, st_ino the identity of the
- * file for the life of the file system, st_blksize a good size for transfers; a directory's st_size is the number of its entries.
+ * The attributes of what path stands for, symbolic links followed. st_dev is the same for all files of
+ * BenchFS, st_ino the identity of the file for the life of the file system, st_blksize a good size for
+ * transfers; a directory's st_size is the number of its entries.
  *
  * Owns:       st is the caller's.
  * Threads:    any.
@@ -459,8 +489,8 @@ BENCHFS_API int benchfs_lstat(const char *path, struct stat *st);
 BENCHFS_API int benchfs_fstat(int fd, struct stat *st);
 
 /*
- * benchfs_stat from a directory handle or BENCHFS_AT_FDCWD. flags: AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH (path "" is dirfd itself, of any kind),
- * AT_NO_AUTOMOUNT (means nothing).
+ * benchfs_stat from a directory handle or BENCHFS_AT_FDCWD. flags: AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH (path
+ * "" is dirfd itself, of any kind), AT_NO_AUTOMOUNT (means nothing).
  *
  * Owns:       st is the caller's.
  * Threads:    any.
@@ -471,8 +501,8 @@ BENCHFS_API int benchfs_fstat(int fd, struct stat *st);
 BENCHFS_API int benchfs_fstatat(int dirfd, const char *path, struct stat *st, int flags);
 
 /*
- * Size and use of the whole file system, the sum of all nodes; path need only exist. Blocks are of f_frsize bytes. There is no
- * fixed number of inodes: f_ffree is always 2^32, and f_files what is in use and that.
+ * Size and use of the whole file system, the sum of all nodes; path need only exist. Blocks are of f_frsize
+ * bytes. There is no fixed number of inodes: f_ffree is always 2^32, and f_files what is in use and that.
  *
  * Owns:       sv is the caller's.
  * Threads:    any.
@@ -494,7 +524,8 @@ BENCHFS_API int benchfs_statfs(const char *path, struct statvfs *sv);
 BENCHFS_API int benchfs_fstatfs(int fd, struct statvfs *sv);
 
 /*
- * Whether this process may read (R_OK), write (W_OK), execute or search (X_OK) what path stands for, or whether it exists (F_OK).
+ * Whether this process may read (R_OK), write (W_OK), execute or search (X_OK) what path stands for, or
+ * whether it exists (F_OK).
  *
  * Owns:       nothing.
  * Threads:    any.
@@ -505,8 +536,8 @@ BENCHFS_API int benchfs_fstatfs(int fd, struct statvfs *sv);
 BENCHFS_API int benchfs_access(const char *path, int mode);
 
 /*
- * benchfs_access from a directory handle or BENCHFS_AT_FDCWD. flags: AT_EACCESS (means nothing: a session has one identity),
- * AT_SYMLINK_NOFOLLOW.
+ * benchfs_access from a directory handle or BENCHFS_AT_FDCWD. flags: AT_EACCESS (means nothing: a session has
+ * one identity), AT_SYMLINK_NOFOLLOW.
  *
  * Owns:       nothing.
  * Threads:    any.
@@ -539,8 +570,8 @@ BENCHFS_API int benchfs_chmod(const char *path, mode_t mode);
 BENCHFS_API int benchfs_fchmod(int fd, mode_t mode);
 
 /*
- * benchfs_chmod from a directory handle or BENCHFS_AT_FDCWD. flags: AT_SYMLINK_NOFOLLOW, with which a symbolic link is refused: it has no
- * mode of its own.
+ * benchfs_chmod from a directory handle or BENCHFS_AT_FDCWD. flags: AT_SYMLINK_NOFOLLOW, with which a
+ * symbolic link is refused: it has no mode of its own.
  *
  * Owns:       nothing.
  * Threads:    any.
@@ -551,7 +582,8 @@ BENCHFS_API int benchfs_fchmod(int fd, mode_t mode);
 BENCHFS_API int benchfs_fchmodat(int dirfd, const char *path, mode_t mode, int flags);
 
 /*
- * Set owner and group; (uid_t)-1 or (gid_t)-1 leaves one as it is. Only root gives files away; an owner may choose among their groups.
+ * Set owner and group; (uid_t)-1 or (gid_t)-1 leaves one as it is. Only root gives files away; an owner may
+ * choose among their groups.
  *
  * Owns:       nothing.
  * Threads:    any.
@@ -584,7 +616,8 @@ BENCHFS_API int benchfs_lchown(const char *path, uid_t uid, gid_t gid);
 BENCHFS_API int benchfs_fchown(int fd, uid_t uid, gid_t gid);
 
 /*
- * benchfs_chown from a directory handle or BENCHFS_AT_FDCWD. flags: AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH (path "" is dirfd itself).
+ * benchfs_chown from a directory handle or BENCHFS_AT_FDCWD. flags: AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH (path
+ * "" is dirfd itself).
  *
  * Owns:       nothing.
  * Threads:    any.
@@ -595,14 +628,15 @@ BENCHFS_API int benchfs_fchown(int fd, uid_t uid, gid_t gid);
 BENCHFS_API int benchfs_fchownat(int dirfd, const char *path, uid_t uid, gid_t gid, int flags);
 
 /*
- * Set the times of access (times[0]) and modification (times[1]); NULL is now, both. tv_nsec may be UTIME_NOW or UTIME_OMIT. Times
- * outside the years 1678 to 2261 become the nearest that can be stored.
+ * Set the times of access (times[0]) and modification (times[1]); NULL is now, both. tv_nsec may be UTIME_NOW
+ * or UTIME_OMIT. Times outside the years 1678 to 2261 become the nearest that can be stored.
  *
  * Owns:       times is the caller's.
  * Threads:    any.
  * Blocks:     yes.
  * After fork: -ECHILD.
- * Errors:     [any] [path] EPERM (not the owner), EACCES (now: neither owner nor allowed to write), EINVAL (tv_nsec).
+ * Errors:     [any] [path] EPERM (not the owner), EACCES (now: neither owner nor allowed to write), EINVAL
+ *             (tv_nsec).
  */
 BENCHFS_API int benchfs_utimens(const char *path, const struct timespec times[2]);
 
@@ -629,7 +663,8 @@ BENCHFS_API int benchfs_lutimens(const char *path, const struct timespec times[2
 BENCHFS_API int benchfs_futimens(int fd, const struct timespec times[2]);
 
 /*
- * benchfs_utimens from a directory handle or BENCHFS_AT_FDCWD. flags: AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH (path "" is dirfd itself).
+ * benchfs_utimens from a directory handle or BENCHFS_AT_FDCWD. flags: AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH
+ * (path "" is dirfd itself).
  *
  * Owns:       times is the caller's.
  * Threads:    any.
@@ -662,14 +697,15 @@ BENCHFS_API int benchfs_truncate(const char *path, off_t size);
 BENCHFS_API int benchfs_ftruncate(int fd, off_t size);
 
 /*
- * Reserve room, so that later writes to length bytes at offset do not fail with ENOSPC. mode 0: the file grows to offset + length if it
- * is shorter; FALLOC_FL_KEEP_SIZE: it does not.
+ * Reserve room, so that later writes to length bytes at offset do not fail with ENOSPC. mode 0: the file
+ * grows to offset + length if it is shorter; FALLOC_FL_KEEP_SIZE: it does not.
  *
  * Owns:       nothing.
  * Threads:    any.
  * Blocks:     yes.
  * After fork: -ECHILD.
- * Errors:     [any] [handle] EBADF (not open for writing), EINVAL (offset < 0, length <= 0), EFBIG, ENOSPC, EOPNOTSUPP (other modes).
+ * Errors:     [any] [handle] EBADF (not open for writing), EINVAL (offset < 0, length <= 0), EFBIG, ENOSPC,
+ *             EOPNOTSUPP (other modes).
  */
 BENCHFS_API int benchfs_fallocate(int fd, int mode, off_t offset, off_t length);
 
@@ -709,7 +745,8 @@ BENCHFS_API int benchfs_mkdirat(int dirfd, const char *path, mode_t mode);
 BENCHFS_API int benchfs_rmdir(const char *path);
 
 /*
- * Remove a name that is no directory. The file goes with its last name and its last handle, whoever has it open.
+ * Remove a name that is no directory. The file goes with its last name and its last handle, whoever has it
+ * open.
  *
  * Owns:       nothing.
  * Threads:    any.
@@ -731,14 +768,15 @@ BENCHFS_API int benchfs_unlink(const char *path);
 BENCHFS_API int benchfs_unlinkat(int dirfd, const char *path, int flags);
 
 /*
- * Give a file or directory another name, in one step. What had that name is replaced: a file by a file, an empty directory by a directory.
- * Two names of one file: nothing happens.
+ * Give a file or directory another name, in one step. What had that name is replaced: a file by a file, an
+ * empty directory by a directory. Two names of one file: nothing happens.
  *
  * Owns:       nothing.
  * Threads:    any.
  * Blocks:     yes.
  * After fork: -ECHILD.
- * Errors:     [any] [path] EISDIR, ENOTDIR, ENOTEMPTY, EEXIST (what is replaced), EINVAL (into itself), EBUSY (the root, "." or ".."), EPERM (sticky), ENOSPC.
+ * Errors:     [any] [path] EISDIR, ENOTDIR, ENOTEMPTY, EEXIST (what is replaced), EINVAL (into itself), EBUSY
+ *             (the root, "." or ".."), EPERM (sticky), ENOSPC.
  */
 BENCHFS_API int benchfs_rename(const char *oldpath, const char *newpath);
 
@@ -776,7 +814,8 @@ BENCHFS_API int benchfs_link(const char *oldpath, const char *newpath);
 BENCHFS_API int benchfs_linkat(int olddirfd, const char *oldpath, int newdirfd, const char *newpath, int flags);
 
 /*
- * Make a symbolic link at path; target is kept as it is. An absolute target starts at the root of this file system.
+ * Make a symbolic link at path; target is kept as it is. An absolute target starts at the root of this file
+ * system.
  *
  * Owns:       nothing.
  * Threads:    any.
@@ -844,8 +883,9 @@ struct benchfs_direntplus {
 };
 
 /*
- * Open a directory for listing: "." and "..", then its entries. An entry that is there all the time is shown once, whatever comes and goes
- * meanwhile. A node that cannot answer is an error, never a shorter list. Returns a handle for the calls of this section only.
+ * Open a directory for listing: "." and "..", then its entries. An entry that is there all the time is shown
+ * once, whatever comes and goes meanwhile. A node that cannot answer is an error, never a shorter list.
+ * Returns a handle for the calls of this section only.
  *
  * Owns:       the handle is the caller's: benchfs_closedir.
  * Threads:    any.
@@ -878,9 +918,9 @@ BENCHFS_API int benchfs_fdopendir(int fd);
 BENCHFS_API int benchfs_readdir(int dir, struct benchfs_dirent *entry);
 
 /*
- * The next entries, at most count, with their attributes: much faster than a benchfs_lstat each. Returns how many, 0 after the last. An
- * entry that goes between the listing and the look at it is left out. After an error in the middle, the entries before it are
- * returned, and the next call returns the error.
+ * The next entries, at most count, with their attributes: much faster than a benchfs_lstat each. Returns how
+ * many, 0 after the last. An entry that goes between the listing and the look at it is left out. After an
+ * error in the middle, the entries before it are returned, and the next call returns the error.
  *
  * Owns:       entries is the caller's.
  * Threads:    any; calls on one stream follow each other.
@@ -902,8 +942,8 @@ BENCHFS_API int benchfs_readdir_many(int dir, struct benchfs_direntplus *entries
 BENCHFS_API off_t benchfs_telldir(int dir);
 
 /*
- * Go to where benchfs_telldir was, or right after the entry that had the cookie; 0 is the start. Cookies are good in every stream of the
- * same directory, in any process.
+ * Go to where benchfs_telldir was, or right after the entry that had the cookie; 0 is the start. Cookies are
+ * good in every stream of the same directory, in any process.
  *
  * Owns:       nothing.
  * Threads:    any; waits for a call in progress on the stream.
@@ -995,7 +1035,8 @@ BENCHFS_API int benchfs_fget_layout(int fd, struct benchfs_layout *layout);
  * Threads:    any.
  * Blocks:     yes.
  * After fork: -ECHILD.
- * Errors:     [any] [path] EFAULT (layout is NULL), EINVAL (a value), EPERM (not the owner), EBUSY (the file has had bytes).
+ * Errors:     [any] [path] EFAULT (layout is NULL), EINVAL (a value), EPERM (not the owner), EBUSY (the file
+ *             has had bytes).
  */
 BENCHFS_API int benchfs_set_layout(const char *path, const struct benchfs_layout *layout);
 
@@ -1006,14 +1047,15 @@ BENCHFS_API int benchfs_set_layout(const char *path, const struct benchfs_layout
  * Threads:    any.
  * Blocks:     yes.
  * After fork: -ECHILD.
- * Errors:     [any] [handle] EFAULT (layout is NULL), EINVAL (a value), EPERM (not the owner), EBUSY (the file has had bytes).
+ * Errors:     [any] [handle] EFAULT (layout is NULL), EINVAL (a value), EPERM (not the owner), EBUSY (the
+ *             file has had bytes).
  */
 BENCHFS_API int benchfs_fset_layout(int fd, const struct benchfs_layout *layout);
 
 /*
- * Which nodes hold the length bytes at offset, in ascending order. What is beyond the end of the file is left out, and so is what was never
- * written of a file with BENCHFS_LAYOUT_LOCAL. Stores the first max extents and returns how many there are, at most 65536: for more, ask again
- * from the end of the last one.
+ * Which nodes hold the length bytes at offset, in ascending order. What is beyond the end of the file is left
+ * out, and so is what was never written of a file with BENCHFS_LAYOUT_LOCAL. Stores the first max extents and
+ * returns how many there are, at most 65536: for more, ask again from the end of the last one.
  *
  * Owns:       extents is the caller's; NULL with max 0 asks for the number.
  * Threads:    any.

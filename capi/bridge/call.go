@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"fmt"
+	"strings"
 	"syscall"
 
 	"github.com/pkg/errors"
@@ -29,7 +30,7 @@ func (l *Library) fail(err error) int64 {
 		l.hooks.Log(fmt.Sprintf("error without an errno: %+v", err))
 	}
 	if l.hooks.Report != nil {
-		l.hooks.Report(err.Error())
+		l.hooks.Report(strings.ReplaceAll(err.Error(), "\n", "; ")) // one line
 	}
 	return -int64(code)
 }
