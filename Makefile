@@ -89,7 +89,7 @@ format: deps-lint ## put Go and C sources into shape
 
 docs: ## write the generated documents anew
 	$(GO) test ./config -run Generated -update
-	@if [ -x scripts/docs.sh ]; then scripts/docs.sh; fi
+	$(GO) generate ./internal/apidoc
 
 install: build ## into $(DESTDIR)$(PREFIX)
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/include" "$(DESTDIR)$(LIBDIR)"

@@ -1,4 +1,4 @@
-// Command capi is libbenchfs.so: the C interface of BenchFS, built with -buildmode=c-shared (scripts/build-lib).
+// Command capi is libbenchfs.so: the C interface of BenchFS, built with -buildmode=c-shared (see the Makefile).
 //
 // include/benchfs.h is the contract. shim.c has its functions: argument checks that need no Go, the fork guard, the error text of each thread.
 // They call the exports bfsgo_* of this package, a few lines each: C values to Go values and back. What there is to decide is decided

@@ -35,16 +35,16 @@ static int refuse(int code, const char *text)
     return -code;
 }
 
-#define REFUSE_IN_CHILD()                                                                        \
-    do {                                                                                         \
-        if (atomic_load_explicit(&forked, memory_order_relaxed))                                 \
+#define REFUSE_IN_CHILD()                                                                             \
+    do {                                                                                              \
+        if (atomic_load_explicit(&forked, memory_order_relaxed))                                      \
             return refuse(ECHILD, "this process is a fork of the one that uses BenchFS: exec first"); \
     } while (0)
 
-#define REFUSE_IF(condition, code, text)     \
-    do {                                     \
-        if (condition)                       \
-            return refuse((code), (text));   \
+#define REFUSE_IF(condition, code, text)   \
+    do {                                   \
+        if (condition)                     \
+            return refuse((code), (text)); \
     } while (0)
 
 /* A path travels with its length. One that is too long is measured just so far that the length tells. */
@@ -102,9 +102,12 @@ static int asks_for_more(const void *s, size_t size, size_t ours)
 
 static int check_options(const struct benchfs_options *o)
 {
-    REFUSE_IF(o->size < sizeof *o || o->size > 4096, EINVAL, "init: options.size is not sizeof(struct benchfs_options)");
-    REFUSE_IF(asks_for_more(o, o->size, sizeof *o), EINVAL, "init: options with fields that this library does not know");
-    REFUSE_IF(o->mode < BENCHFS_MODE_CONFIGURED || o->mode > BENCHFS_MODE_DISTRIBUTED, EINVAL, "init: unknown options.mode");
+    REFUSE_IF(o->size < sizeof *o || o->size > 4096, EINVAL,
+              "init: options.size is not sizeof(struct benchfs_options)");
+    REFUSE_IF(asks_for_more(o, o->size, sizeof *o), EINVAL,
+              "init: options with fields that this library does not know");
+    REFUSE_IF(o->mode < BENCHFS_MODE_CONFIGURED || o->mode > BENCHFS_MODE_DISTRIBUTED, EINVAL,
+              "init: unknown options.mode");
     REFUSE_IF((o->flags & ~BENCHFS_INIT_NO_ENVIRONMENT) != 0, EINVAL, "init: unknown options.flags");
     return 0;
 }
@@ -462,7 +465,8 @@ int benchfs_renameat(int olddirfd, const char *oldpath, int newdirfd, const char
     REFUSE_IN_CHILD();
     CHECK_PATH(oldpath);
     CHECK_PATH(newpath);
-    return (int)bfsgo_rename(olddirfd, (char *)oldpath, PATH_LENGTH(oldpath), newdirfd, (char *)newpath, PATH_LENGTH(newpath));
+    return (int)bfsgo_rename(olddirfd, (char *)oldpath, PATH_LENGTH(oldpath), newdirfd, (char *)newpath,
+                             PATH_LENGTH(newpath));
 }
 
 int benchfs_rename(const char *oldpath, const char *newpath)
@@ -475,7 +479,8 @@ int benchfs_linkat(int olddirfd, const char *oldpath, int newdirfd, const char *
     REFUSE_IN_CHILD();
     CHECK_PATH(oldpath);
     CHECK_PATH(newpath);
-    return (int)bfsgo_link(olddirfd, (char *)oldpath, PATH_LENGTH(oldpath), newdirfd, (char *)newpath, PATH_LENGTH(newpath), flags);
+    return (int)bfsgo_link(olddirfd, (char *)oldpath, PATH_LENGTH(oldpath), newdirfd, (char *)newpath,
+                           PATH_LENGTH(newpath), flags);
 }
 
 int benchfs_link(const char *oldpath, const char *newpath)
@@ -567,7 +572,8 @@ int benchfs_closedir(int dir)
 static int check_layout(const struct benchfs_layout *layout)
 {
     REFUSE_IF(layout == NULL, EFAULT, "layout is NULL");
-    REFUSE_IF(layout->size < sizeof *layout || layout->size > 4096, EINVAL, "layout.size is not sizeof(struct benchfs_layout)");
+    REFUSE_IF(layout->size < sizeof *layout || layout->size > 4096, EINVAL,
+              "layout.size is not sizeof(struct benchfs_layout)");
     return 0;
 }
 
@@ -575,7 +581,8 @@ static int check_layout(const struct benchfs_layout *layout)
 static int check_new_layout(const struct benchfs_layout *layout)
 {
     CHECK(check_layout(layout));
-    REFUSE_IF(asks_for_more(layout, layout->size, sizeof *layout), EINVAL, "layout with fields that this library does not know");
+    REFUSE_IF(asks_for_more(layout, layout->size, sizeof *layout), EINVAL,
+              "layout with fields that this library does not know");
     return 0;
 }
 

@@ -47,7 +47,7 @@ static const struct {
 const char *benchfs_strerror(int code)
 {
     for (size_t i = 0; i < sizeof meanings / sizeof meanings[0]; i++)
-        if (meanings[i].code == code || meanings[i].code == -code)
+        if (meanings[i].code == code || code == -meanings[i].code)
             return meanings[i].text;
     return "unknown error";
 }

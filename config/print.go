@@ -89,7 +89,7 @@ A configuration is resolved from, later ones winning:
 1. the defaults below;
 2. a TOML file: ` + "`--config FILE`" + `, the ` + "`config_file`" + ` option of ` + "`benchfs_init`" + `, or the environment variable ` + "`BENCHFS_CONFIG`" + `;
 3. environment variables: key ` + "`cluster.node_id`" + ` is ` + "`BENCHFS_CLUSTER_NODE_ID`" + `; a list is separated by commas;
-4. arguments: ` + "`--set cluster.node_id=3`" + ` of benchfsd and benchfs, and the flags that stand for a key.
+4. arguments: ` + "`--set cluster.node_id=3`" + ` of benchfsd and benchfs, and the flags that stand for a key (` + "`benchfsd --help`" + ` names the key of each).
 
 An unknown key, a bad value or a file that cannot be read is refused with file, line and key. ` + "`benchfsd --print-config`" + ` shows the result
 and where each value came from. [benchfs.toml.example](../benchfs.toml.example) is a file to copy.

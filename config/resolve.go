@@ -32,7 +32,11 @@ func (l *loader) resolve() {
 
 // bad reports a value that is wrong beside the others.
 func (l *loader) bad(key, format string, arguments ...any) {
-	l.fail(&Error{Source: l.c.origin[key], Key: key, Reason: fmt.Sprintf(format, arguments...)})
+	source := l.c.origin[key]
+	if source == "default" { // nobody wrote it: what is wrong is that nobody did
+		source = "configuration"
+	}
+	l.fail(&Error{Source: source, Key: key, Reason: fmt.Sprintf(format, arguments...)})
 }
 
 // check looks at what one key alone does not show.

@@ -112,7 +112,9 @@ void demo_begin(struct demo_count *count, const char *what, uint64_t total)
 
 static void progress(struct demo_count *count)
 {
-    enum { width = 40 };
+    enum {
+        width = 40
+    };
     char bar[width + 1];
     double now = demo_now();
     if (count->total == 0 || now - count->drawn < 0.1) {

@@ -7,7 +7,10 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
-enum { DEMO_PATH_SIZE = 4096, DEMO_BUFFER_SIZE = 4 << 20 };
+enum {
+    DEMO_PATH_SIZE = 4096,
+    DEMO_BUFFER_SIZE = 4 << 20
+};
 
 /* What was moved and how long BenchFS took for it. */
 struct demo_count {
@@ -27,7 +30,9 @@ struct demo_count {
 double demo_now(void);
 
 /* Transfers of at least so many bytes show bandwidth, smaller ones the time of a call. */
-enum { DEMO_LARGE = 1 << 20 };
+enum {
+    DEMO_LARGE = 1 << 20
+};
 
 /* Counts a call of BenchFS and its time; the value is the call's own. */
 #define DEMO_CALL(count, call)                        \

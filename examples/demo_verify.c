@@ -15,7 +15,12 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_NODES = 4096, EXTENTS = 1024, ENTRIES = 64, HASH_SIZE = 32 };
+enum {
+    MAX_NODES = 4096,
+    EXTENTS = 1024,
+    ENTRIES = 64,
+    HASH_SIZE = 32
+};
 
 struct verify {
     const char *remote;

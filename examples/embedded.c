@@ -9,7 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK = 1 << 20, BLOCKS = 64 };
+enum {
+    BLOCK = 1 << 20,
+    BLOCKS = 64
+};
 
 /* Ends the program if a call has failed. */
 static ssize_t check(ssize_t result, const char *call)

@@ -134,8 +134,10 @@ struct benchfs_options {
     uint32_t flags;          /* BENCHFS_INIT_* */
 };
 
-#define BENCHFS_OPTIONS_INIT \
-    { sizeof(struct benchfs_options), NULL, NULL, 0, 0u }
+#define BENCHFS_OPTIONS_INIT                              \
+    {                                                     \
+        sizeof(struct benchfs_options), NULL, NULL, 0, 0u \
+    }
 
 /*
  * What benchfs_init is made of. Call that one: it passes the version of the header that the program was
@@ -995,8 +997,10 @@ struct benchfs_layout {
     uint32_t epoch;       /* of the cluster map that it was made under; only told */
 };
 
-#define BENCHFS_LAYOUT_INIT \
-    { sizeof(struct benchfs_layout), 0, 0, 0, 0, 0 }
+#define BENCHFS_LAYOUT_INIT                          \
+    {                                                \
+        sizeof(struct benchfs_layout), 0, 0, 0, 0, 0 \
+    }
 
 /* A range of a file that one shard of one node holds. */
 struct benchfs_extent {

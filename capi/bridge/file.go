@@ -120,8 +120,8 @@ func (l *Library) Pwrite(fd int32, p []byte, off int64) int64 {
 // vectors keeps the slices that vector calls need.
 var vectors = sync.Pool{New: func() any { return new([][]byte) }}
 
-// slices turns C's vector into Go's; done gives the memory back.
-func slices(iov []syscall.Iovec) *[][]byte {
+// buffers turns C's vector into Go's; giveBack takes the list again.
+func buffers(iov []syscall.Iovec) *[][]byte {
 	list := vectors.Get().(*[][]byte)
 	*list = (*list)[:0]
 	for _, v := range iov {
@@ -130,7 +130,7 @@ func slices(iov []syscall.Iovec) *[][]byte {
 	return list
 }
 
-func done(list *[][]byte) {
+func giveBack(list *[][]byte) {
 	clear(*list)
 	vectors.Put(list)
 }
@@ -142,8 +142,8 @@ func (l *Library) Readv(fd int32, iov []syscall.Iovec) int64 {
 		return l.fail(err)
 	}
 	defer l.handles.Unpin(fd)
-	list := slices(iov)
-	defer done(list)
+	list := buffers(iov)
+	defer giveBack(list)
 	return l.moved(f.Readv(background, *list))
 }
 
@@ -154,8 +154,8 @@ func (l *Library) Writev(fd int32, iov []syscall.Iovec) int64 {
 		return l.fail(err)
 	}
 	defer l.handles.Unpin(fd)
-	list := slices(iov)
-	defer done(list)
+	list := buffers(iov)
+	defer giveBack(list)
 	return l.moved(f.Writev(background, *list))
 }
 
@@ -166,8 +166,8 @@ func (l *Library) Preadv(fd int32, iov []syscall.Iovec, off int64) int64 {
 		return l.fail(err)
 	}
 	defer l.handles.Unpin(fd)
-	list := slices(iov)
-	defer done(list)
+	list := buffers(iov)
+	defer giveBack(list)
 	return l.moved(f.Preadv(background, *list, off))
 }
 
@@ -178,8 +178,8 @@ func (l *Library) Pwritev(fd int32, iov []syscall.Iovec, off int64) int64 {
 		return l.fail(err)
 	}
 	defer l.handles.Unpin(fd)
-	list := slices(iov)
-	defer done(list)
+	list := buffers(iov)
+	defer giveBack(list)
 	return l.moved(f.Pwritev(background, *list, off))
 }
 

@@ -27,6 +27,7 @@ type daemon struct {
 	done    chan struct{} // closed when it has ended; err is set then
 	err     error
 	ending  atomic.Bool // we asked for its end
+	killed  bool        // it did not listen
 }
 
 // daemonOptions are what all daemons of a cluster have in common.
@@ -170,6 +171,7 @@ func stopDaemons(daemons []*daemon, grace time.Duration, signals <-chan os.Signa
 		select {
 		case <-d.done:
 		default:
+			d.killed = true
 			_ = d.cmd.Process.Kill()
 			<-d.done
 		}

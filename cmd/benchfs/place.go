@@ -132,7 +132,7 @@ func freeBytes(dir string) uint64 {
 
 // availableMemory is MemAvailable of proc(5), or the rest of the control group's limit where that is less.
 func availableMemory() uint64 {
-	available := uint64(math.MaxUint64)
+	available := uint64(math.MaxInt64)
 	f, err := os.Open("/proc/meminfo")
 	if err == nil {
 		defer func() { _ = f.Close() }()

@@ -52,6 +52,7 @@ type cluster struct {
 	logDir   string
 	data     *ownDir // nil when the data is somewhere the user said
 	daemons  []*daemon
+	lost     map[*daemon]bool // ended without having been asked to, and told
 }
 
 // start makes the directories and starts the daemons. registry exists, or can be made by the daemons. The caller calls remove also after an
@@ -103,7 +104,8 @@ func (o *clusterOptions) daemonFlags() ([]string, error) {
 	return flags, nil
 }
 
-// dataDir is where the daemons keep their data; "" in memory that ends with them.
+// dataDir is where the daemons keep their data; "" in memory that ends with them. Unless the user has said how much, each gets its part of what is
+// free.
 func (c *cluster) dataDir(d *daemonOptions) (string, error) {
 	o := c.o
 	if o.dataDir != "" {
@@ -117,15 +119,18 @@ func (c *cluster) dataDir(d *daemonOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if cfg.Store.Backend == config.BackendMemory {
-		return "", nil
-	}
-	base, perNode, err := dataBase(o.nodes)
-	if err != nil {
-		return "", err
+	inMemory := cfg.Store.Backend == config.BackendMemory
+	base, perNode := "", availableMemory()/5*4/uint64(o.nodes)
+	if !inMemory {
+		if base, perNode, err = dataBase(o.nodes); err != nil {
+			return "", err
+		}
 	}
 	if cfg.Origin("store.capacity") == "default" {
 		d.flags = append(d.flags, "--capacity", strconv.FormatUint(perNode, 10))
+	}
+	if inMemory {
+		return "", nil
 	}
 	if c.data, err = makeOwnDir(base); err != nil {
 		return "", err
@@ -223,7 +228,7 @@ func (o *clusterOptions) run(args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	c := &cluster{o: o, registry: filepath.Join(home.path, "registry"), logDir: home.path}
+	c := &cluster{o: o, registry: filepath.Join(home.path, "registry"), logDir: home.path, lost: map[*daemon]bool{}}
 	defer func() {
 		if broken := multierr.Combine(c.data.remove(), home.remove()); broken != nil {
 			err = multierr.Append(err, errors.WithMessage(broken, "cannot clean up"))
@@ -244,11 +249,13 @@ func (o *clusterOptions) run(args []string) (err error) {
 		return err
 	}
 	status, err := 0, waitReady(c.daemons, o.startTime, signals)
-	if err == nil {
+	started := err == nil
+	if started {
 		status, err = c.command(args, signals)
 	}
-	if stopErr := stopDaemons(c.daemons, o.grace, signals); stopErr != nil {
-		err = multierr.Append(err, stopErr)
+	err = multierr.Append(err, stopDaemons(c.daemons, o.grace, signals))
+	if started {
+		err = multierr.Append(err, c.losses())
 	}
 	if status != 0 {
 		return &failure{code: status, err: err}
@@ -256,7 +263,29 @@ func (o *clusterOptions) run(args []string) (err error) {
 	return err
 }
 
-// command runs the user's command, hands signals on to it, and returns its exit status. The error is about daemons that ended.
+// tell reports a daemon that has ended without having been asked to, once.
+func (c *cluster) tell(d *daemon) {
+	if !c.lost[d] {
+		c.lost[d] = true
+		fmt.Fprintf(os.Stderr, "benchfs: the daemon of node %d (pid %d) ended while the command ran: %s\n%s\n", d.node, d.cmd.Process.Pid, endText(d.err), logTail(d.logPath))
+	}
+}
+
+// losses is the error that tells of lost daemons. It is asked when all have ended: one that was killed just before it could be asked to stop
+// shows by how it has ended.
+func (c *cluster) losses() error {
+	for _, d := range c.daemons {
+		if d.err != nil && !d.killed {
+			c.tell(d)
+		}
+	}
+	if len(c.lost) == 0 {
+		return nil
+	}
+	return errors.Errorf("%d of %d daemons ended by themselves", len(c.lost), len(c.daemons))
+}
+
+// command runs the user's command, hands signals on to it, and returns its exit status.
 func (c *cluster) command(args []string, signals <-chan os.Signal) (status int, err error) {
 	env, err := c.clientEnv()
 	if err != nil {
@@ -275,7 +304,6 @@ func (c *cluster) command(args []string, signals <-chan os.Signal) (status int, 
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	died := unexpected(c.daemons)
-	lost := 0
 	for {
 		select {
 		case s := <-signals:
@@ -283,13 +311,9 @@ func (c *cluster) command(args []string, signals <-chan os.Signal) (status int, 
 				_ = cmd.Process.Signal(s)
 			}
 		case d := <-died:
-			lost++
-			fmt.Fprintf(os.Stderr, "benchfs: the daemon of node %d (pid %d) ended while the command ran: %s\n%s\n", d.node, d.cmd.Process.Pid, endText(d.err), logTail(d.logPath))
+			c.tell(d)
 		case waitErr := <-ended:
-			if lost > 0 {
-				err = &failure{code: 1, err: errors.Errorf("%d of %d daemons ended while the command ran", lost, len(c.daemons))}
-			}
-			return exitStatus(cmd, waitErr), err
+			return exitStatus(cmd, waitErr), nil
 		}
 	}
 }

@@ -99,7 +99,11 @@ func (g *globals) status(ctx context.Context) (*report, error) {
 			return r, nil
 		}
 	}
-	err = g.with(ctx, func(s *session) error { return r.ask(ctx, s) })
+	hasty := *g
+	if cfg.Origin("rpc.call_timeout") == "default" { // who asks for the status expects that something may be wrong
+		hasty.set = append([]string{"rpc.call_timeout=5s"}, g.set...)
+	}
+	err = hasty.with(ctx, func(s *session) error { return r.ask(ctx, s) })
 	if errors.Is(err, errUsage) {
 		return nil, err
 	}

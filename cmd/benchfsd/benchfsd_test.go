@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -203,7 +202,7 @@ func TestMetricsSocket(t *testing.T) {
 	if _, err := serveMetrics("unix:"+file, nil, log); err == nil {
 		t.Error("a file is taken for a dead socket")
 	}
-	if text, _ := os.ReadFile(file); fmt.Sprintf("%s", text) != "precious" {
+	if text, _ := os.ReadFile(file); string(text) != "precious" {
 		t.Error("a file was removed")
 	}
 }

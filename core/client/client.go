@@ -10,7 +10,7 @@
 //   - open.go, file.go, inodes.go: open files, and what is known of their inodes.
 //   - plan.go, read.go, write.go, local.go: byte ranges to chunk pieces to messages, and what their answers mean.
 //   - names.go, rename.go, attr.go, dir.go: the rest of the name space.
-//   - space.go: statfs, layouts, locate. stats.go: counters. reopen.go: a shard that came back.
+//   - space.go: statfs, allocation, layouts, locate. stats.go: counters. reopen.go: a shard that came back. cached.go: Options.CacheMode.
 //
 // # Threads and locks
 //

@@ -36,6 +36,8 @@ type shard struct {
 	incarnation uint64
 	server      *server.Shard
 	loop        rpc.Loop
+	ticking     chan struct{} // closed to end its clock
+	ticked      chan struct{} // closed when that has ended
 	meta        *meta.Shard
 	store       store.Store
 }
@@ -114,13 +116,32 @@ func (c *cluster) start(i int) {
 	})
 	s.loop = c.network.Attach(c.peer(i), s.server)
 	s.server.Start(s.loop)
+	s.ticking, s.ticked = make(chan struct{}), make(chan struct{})
+	go tick(s.server, s.loop, s.ticking, s.ticked)
+}
+
+// tick does what a daemon's clock does, fifty times as fast.
+func tick(s *server.Shard, loop rpc.Loop, stop, done chan struct{}) {
+	defer close(done)
+	clock := time.NewTicker(20 * time.Millisecond)
+	defer clock.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case now := <-clock.C:
+			loop.Submit(func() { s.Tick(now) })
+		}
+	}
 }
 
 // kill ends a shard as far as others can tell.
 func (c *cluster) kill(i int) {
 	s := c.shards[i]
+	close(s.ticking)
+	<-s.ticked
+	s.server.Stop() // its loop must still run then
 	c.network.Detach(c.peer(i))
-	s.server.Stop()
 	if err := s.meta.Close(); err != nil {
 		c.t.Errorf("names of shard %d: %v", i, err)
 	}

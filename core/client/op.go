@@ -182,15 +182,16 @@ func (o *op) exchange() {
 	}
 }
 
-// passing reports whether a server's answer to a call is one that time mends: something is held by an operation in progress, or the
-// server could not reach another one to carry out an operation that takes effect once, whatever is asked again.
+// passing reports whether a server's answer to a call is one that time mends: something is held by an operation in progress, the server
+// is about to stop (and may come back), or it could not reach another one for an operation that takes effect once, however often asked.
 func passing(call *rpc.Call) bool {
 	answer, ok := call.Err.(*rpc.HandlerError)
 	if !ok {
 		return false
 	}
-	if answer.Status == rpc.StatusErrno && call.Header.Op != 0 {
-		return answer.Code == syscall.ETIMEDOUT || answer.Code == syscall.EHOSTUNREACH
+	if answer.Status == rpc.StatusErrno {
+		return answer.Code == syscall.ESHUTDOWN ||
+			call.Header.Op != 0 && (answer.Code == syscall.ETIMEDOUT || answer.Code == syscall.EHOSTUNREACH)
 	}
 	return answer.Status == rpc.StatusBusy
 }

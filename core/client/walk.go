@@ -136,7 +136,7 @@ func (w *walk) up() error {
 }
 
 // dirAttr makes sure that the attributes of dir are there. They are good for mode, owner, parent and layout; what is merged
-// from all shards (dirs.go) is not filled in.
+// from all shards (fillDir) is not filled in.
 func (w *walk) dirAttr() (*inode.Attr, error) {
 	if w.dir.full {
 		return &w.dir.attr, nil

@@ -111,8 +111,8 @@ func (c *cluster) start(i int) {
 // kill ends a shard as far as the others can tell: its log is closed where it is.
 func (c *cluster) kill(i int) {
 	u := c.shards[i]
+	u.shard.Stop() // before its loop ends: coordinators finish through it
 	c.network.Detach(c.peer(i))
-	u.shard.Stop()
 	if err := u.meta.Close(); err != nil {
 		c.t.Errorf("names of shard %d: %v", i, err)
 	}

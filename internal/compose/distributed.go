@@ -103,9 +103,7 @@ func openDirectory(cfg *config.Config, network *ucx.Context, deadline time.Time)
 	}
 	d.secret = cfg.Cluster.Secret
 	d.ask = func(ctx context.Context) ([]registry.Record, error) { return d.describeAll(ctx, network) }
-	ctx, cancel := context.WithDeadline(context.Background(), deadline)
-	defer cancel()
-	if d.records, err = d.ask(ctx); err != nil {
+	if d.records, err = d.ask(rpc.WithDeadline(context.Background(), deadline)); err != nil {
 		return nil, err
 	}
 	return d, nil

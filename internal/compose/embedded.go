@@ -2,7 +2,11 @@ package compose
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"syscall"
+
+	"github.com/pkg/errors"
 
 	"github.com/benchfs/benchfs/config"
 	"github.com/benchfs/benchfs/core/client"
@@ -15,8 +19,17 @@ import (
 
 // openEmbedded makes a file system inside this process: one shard, on the caller's own thread.
 func openEmbedded(cfg *config.Config, p Process) (*client.Client, io.Closer, error) {
+	return InProcess(cfg, p, 1)
+}
+
+// InProcess makes a file system of several nodes, one shard each, inside this process: the distributed system without a
+// network. More than one node is in memory only.
+func InProcess(cfg *config.Config, p Process, nodes int) (*client.Client, io.Closer, error) {
+	if nodes > 1 && cfg.Store.DataDir != "" {
+		return nil, nil, errors.Wrap(syscall.EINVAL, "several nodes in one process keep nothing on disk")
+	}
 	ends := &closers{}
-	c, err := embedded(cfg, p, ends)
+	c, err := inProcess(cfg, p, uint32(nodes), ends)
 	if err != nil {
 		_ = ends.Close()
 		return nil, nil, err
@@ -24,47 +37,63 @@ func openEmbedded(cfg *config.Config, p Process) (*client.Client, io.Closer, err
 	return c, ends, nil
 }
 
-func embedded(cfg *config.Config, p Process, ends *closers) (*client.Client, error) {
-	const shards, epoch = 1, 1
-	lay, err := fileLayout(cfg, shards, epoch)
-	if err != nil {
-		return nil, err
-	}
+func inProcess(cfg *config.Config, p Process, nodes uint32, ends *closers) (*client.Client, error) {
+	const epoch = 1
 	host := registry.HostID()
-	m := &layout.Map{Epoch: epoch, Nodes: []layout.Node{{ID: 0, Name: "embedded", HostID: host, FirstShard: 0, Shards: shards}}}
-	if err := claimDataDir(cfg.Store.DataDir, m, 0); err != nil {
-		return nil, err
-	}
-	parts, err := openShard(cfg, 0, shards, lay, p)
-	if err != nil {
-		return nil, err
-	}
-	ends.add(parts.close)
-	parts.meta.SweepOrphans() // the process that had them open was the last one's; nobody comes back
-	incarnation, err := randomID()
-	if err != nil {
-		return nil, err
-	}
 	id, err := identity(cfg, epoch, "", host)
 	if err != nil {
 		return nil, err
 	}
-	peer := rpc.PeerID{Node: 0, Shard: 0}
+	incarnation, err := randomID()
+	if err != nil {
+		return nil, err
+	}
+	m := &layout.Map{Epoch: epoch}
+	for i := range nodes {
+		m.Nodes = append(m.Nodes, layout.Node{ID: i, Name: fmt.Sprintf("embedded_%d", i), HostID: host, FirstShard: i, Shards: 1})
+	}
+	if err := claimDataDir(cfg.Store.DataDir, m, 0); err != nil {
+		return nil, err
+	}
 	network := inproc.NewNetwork()
-	resolve := func(context.Context, rpc.PeerID, bool) (rpc.Target, error) {
+	resolve := func(_ context.Context, peer rpc.PeerID, _ bool) (rpc.Target, error) {
 		return rpc.Target{Peer: peer, Incarnation: incarnation, HostID: host, SameHost: true}, nil
 	}
-	shard := server.New(server.Options{
-		Peer: peer, Map: m, Incarnation: incarnation, HostID: host, UID: id.UID,
-		ChunkBits: lay.ChunkBits, Meta: parts.meta, Store: parts.store, Build: Build,
-		Peers:    rpc.NewPool(network.Transport(), rpc.PoolOptions{Identity: id, Resolve: resolve, Policy: policy(cfg)}),
-		Describe: func() []byte { return nil },
-	})
-	shard.Start(network.Attach(peer, shard))
-	ends.add(func() error { shard.Stop(); network.Detach(peer); return nil })
+	base := server.Options{Map: m, Incarnation: incarnation, HostID: host, UID: id.UID, Build: Build, Describe: func() []byte { return nil }}
+	for i := range nodes {
+		o := base
+		o.Peer = rpc.PeerID{Node: i, Shard: i}
+		peerID, err := identity(cfg, epoch, "", host)
+		if err != nil {
+			return nil, err
+		}
+		o.Peers = rpc.NewPool(network.Transport(), rpc.PoolOptions{Identity: peerID, Resolve: resolve, Policy: policy(cfg)})
+		if err := attachShard(cfg, p, network, o, ends); err != nil {
+			return nil, err
+		}
+	}
 	transports := make([]rpc.Transport, cfg.Client.Workers)
 	for i := range transports {
 		transports[i] = network.Transport()
 	}
 	return makeClient(cfg, p, id, m, 0, transports, resolve, layout.Layout{})
+}
+
+// attachShard opens a shard and puts it on the network of this process.
+func attachShard(cfg *config.Config, p Process, network *inproc.Network, o server.Options, ends *closers) error {
+	lay, err := fileLayout(cfg, o.Map.Shards(), o.Map.Epoch)
+	if err != nil {
+		return err
+	}
+	parts, err := openShard(cfg, o.Peer.Shard, o.Map.Shards(), lay, p)
+	if err != nil {
+		return err
+	}
+	ends.add(parts.close)
+	parts.meta.SweepOrphans() // whoever had them open was the process before this one: nobody comes back
+	o.Meta, o.Store, o.ChunkBits = parts.meta, parts.store, lay.ChunkBits
+	shard := server.New(o)
+	shard.Start(network.Attach(o.Peer, shard))
+	ends.add(func() error { shard.Stop(); network.Detach(o.Peer); return nil })
+	return nil
 }

@@ -41,6 +41,30 @@ func TestVersionScriptIsTheHeader(t *testing.T) {
 	}
 }
 
+// TestVersionsAgree: the Makefile names the library's files, capi/shim.h says what benchfs_version answers, the version script and the header
+// which interface it is.
+func TestVersionsAgree(t *testing.T) {
+	find := func(path, pattern string) string {
+		match := regexp.MustCompile(pattern).FindStringSubmatch(read(t, path))
+		if match == nil {
+			t.Fatalf("%s: no %s", path, pattern)
+		}
+		return match[1]
+	}
+	version := find("Makefile", `(?m)^VERSION := (\S+)$`)
+	if told := find("capi/shim.h", `(?m)^#define BFS_VERSION "([^"]+)"$`); told != version {
+		t.Errorf("the Makefile says version %s, capi/shim.h %s", version, told)
+	}
+	soname := find("Makefile", `(?m)^SOVERSION := (\S+)$`)
+	if node := find("capi/libbenchfs.map", `(?m)^BENCHFS_(\d+)`); node != soname {
+		t.Errorf("the soname has version %s, the version script %s", soname, node)
+	}
+	major, minor := find("include/benchfs.h", `(?m)^#define BENCHFS_API_MAJOR (\d+)$`), find("include/benchfs.h", `(?m)^#define BENCHFS_API_MINOR (\d+)$`)
+	if major != soname || !strings.HasPrefix(version, major+"."+minor+".") {
+		t.Errorf("version %s, soname %s, header %s.%s", version, soname, major, minor)
+	}
+}
+
 // TestFuzzTargetsAreListed: a target that scripts/fuzz-targets.txt does not name is never fuzzed.
 func TestFuzzTargetsAreListed(t *testing.T) {
 	var found, listed []string

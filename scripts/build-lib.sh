@@ -1,5 +1,5 @@
 #!/bin/sh
-# Build libbenchfs.so into a directory: scripts/build-lib DIR [go build flags, e.g. -asan]
+# build-lib.sh: libbenchfs.so into a directory, for tests: scripts/build-lib.sh DIR [go build flags, e.g. -asan]
 # DIR gets libbenchfs.so.0 (named by its soname) and the link libbenchfs.so that the linker looks for.
 set -eu
 if [ $# -lt 1 ]; then
