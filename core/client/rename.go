@@ -86,9 +86,21 @@ func (r *renaming) check() (same bool, err error) {
 	case isDir && r.target.Kind != inode.Dir:
 		return false, syscall.ENOTDIR
 	case !isDir && r.target.Kind == inode.Dir:
-		return false, syscall.EISDIR
+		return false, r.ontoDirectory()
 	}
 	return false, nil
+}
+
+// ontoDirectory is the error for moving a file onto a directory: ENOTEMPTY, as in Linux, if the file lies in it, else EISDIR.
+func (r *renaming) ontoDirectory() error {
+	inside, err := r.from.o.isBelow(r.from.dir.ino, r.target.Ino)
+	switch {
+	case err != nil:
+		return err
+	case inside:
+		return syscall.ENOTEMPTY
+	}
+	return syscall.EISDIR
 }
 
 // isBelow reports whether dir is moved or lies in its subtree. The server asks again under the lock of directory renames;

@@ -199,6 +199,12 @@ var renameCases = append(renameMatrix(), []Case{
 		t.mkdir("d", "d/e")
 		t.fails(t.Rename(t.p("d/e"), t.p("d")), unix.ENOTEMPTY, unix.EEXIST)
 	}},
+	{"rename/file-over-own-parent", func(t *T) {
+		t.mkdir("d", "d/e")
+		t.file("d/e/f", "")
+		t.fails(t.Rename(t.p("d/e/f"), t.p("d")), unix.ENOTEMPTY)
+		t.fails(t.Rename(t.p("d/e/f"), t.p("d/e")), unix.ENOTEMPTY)
+	}},
 	{"rename/dot", func(t *T) {
 		t.mkdir("d")
 		t.fails(t.Rename(t.p("d/."), t.p("e")), unix.EINVAL, unix.EBUSY)
