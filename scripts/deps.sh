@@ -3,7 +3,7 @@
 set -eu
 
 case "${1:-build}" in
-build) wanted="gcc libc6-dev libucx-dev pkg-config libssl-dev" ;;
+build) wanted="gcc g++ libc6-dev libucx-dev pkg-config libssl-dev" ;;
 lint) wanted="clang-format shellcheck" ;;
 *)
     echo "usage: $0 build|lint" >&2

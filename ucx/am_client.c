@@ -42,7 +42,10 @@ static void bfs_lock(bfs_client *client)
     __atomic_sub_fetch(&client->want, 1, __ATOMIC_RELAXED);
 }
 
-static void bfs_unlock(bfs_client *client) { pthread_mutex_unlock(&client->lock); }
+static void bfs_unlock(bfs_client *client)
+{
+    pthread_mutex_unlock(&client->lock);
+}
 
 /* The driver steps aside for threads that want to post. */
 static void bfs_let_in(bfs_client *client)
@@ -256,14 +259,14 @@ static ucs_status_ptr_t bfs_send(bfs_call *call, bfs_group *group, const ucp_req
 
 static void bfs_post(bfs_client *client, bfs_group *group, bfs_call *call)
 {
-    bfs_link *link  = call->link;
-    call->group     = group;
-    call->outcome   = BFS_DONE;
-    call->status    = UCS_OK;
-    call->received  = 0;
-    call->state     = BFS_ACTIVE;
-    call->parts     = BFS_PART_SEND;
-    call->rendezvous = 0;
+    bfs_link *link    = call->link;
+    call->group       = group;
+    call->outcome     = BFS_DONE;
+    call->status      = UCS_OK;
+    call->received    = 0;
+    call->state       = BFS_ACTIVE;
+    call->parts       = BFS_PART_SEND;
+    call->rendezvous  = 0;
     call->reply_bytes = 0;
     if (client->retired || link->closed || link->failed != UCS_OK) {
         bfs_blame(call, link->failed != UCS_OK ? BFS_LOST : BFS_CLOSED, (ucs_status_t)link->failed);
@@ -553,7 +556,10 @@ bfs_call *bfs_call_new(void)
     return call;
 }
 
-void bfs_call_free(bfs_call *call) { free(call); }
+void bfs_call_free(bfs_call *call)
+{
+    free(call);
+}
 
 /* Room for one more call; the list of free slots is as large as the table. */
 static void bfs_grow_slots(bfs_client *client)
@@ -711,9 +717,9 @@ static bfs_link *bfs_link_new(bfs_client *client, int mode)
         return NULL;
     }
     memcpy(link->hello, client->worker.address, link->hello_bytes);
-    bfs_identity *id = (bfs_identity *)link->hello;
-    id->flags        = (uint32_t)mode;
-    id->link         = __atomic_add_fetch(&bfs_link_number, 1, __ATOMIC_RELAXED);
+    bfs_identity *id       = (bfs_identity *)link->hello;
+    id->flags              = (uint32_t)mode;
+    id->link               = __atomic_add_fetch(&bfs_link_number, 1, __ATOMIC_RELAXED);
     link->client           = client;
     link->mode             = mode;
     link->rendezvous_bytes = client->rendezvous_bytes;
@@ -756,7 +762,7 @@ bfs_link *bfs_link_by_address(bfs_client *client, const uint8_t *address, size_t
     *status = client->retired ? UCS_ERR_CANCELED
                               : bfs_ep_by_address(client->worker.ucp, address + sizeof(remote), mode != BFS_BY_SHM,
                                                   bfs_on_link_failed, link, &link->ep);
-    link = bfs_link_keep(client, link, (ucs_status_t)*status);
+    link    = bfs_link_keep(client, link, (ucs_status_t)*status);
     bfs_unlock(client);
     return link;
 }
@@ -767,8 +773,8 @@ void bfs_link_describe(bfs_link *link)
     bfs_lock(link->client);
     if (!link->closed && link->failed == UCS_OK && !link->client->retired) {
         bfs_ep_transport(link->ep, link->transport, sizeof(link->transport));
-        link->rendezvous_bytes = bfs_ep_only_tcp(link->transport) ? link->client->rendezvous_tcp_bytes
-                                                                   : link->client->rendezvous_bytes;
+        link->rendezvous_bytes =
+            bfs_ep_only_tcp(link->transport) ? link->client->rendezvous_tcp_bytes : link->client->rendezvous_bytes;
     }
     bfs_unlock(link->client);
 }

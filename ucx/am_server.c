@@ -9,7 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BFS_BATCH = 64, BFS_MAX_PEERS = 1 << 20, BFS_MAX_HELLO = 1 << 16 };
+enum {
+    BFS_BATCH     = 64,
+    BFS_MAX_PEERS = 1 << 20,
+    BFS_MAX_HELLO = 1 << 16
+};
 
 static void bfs_event_add(bfs_server *server, uint32_t kind, uint32_t index, ucs_status_t status, uint32_t session)
 {
@@ -46,8 +50,8 @@ static bfs_req *bfs_req_take(bfs_server *server)
         req = calloc(1, sizeof(*req));
         if (req == NULL)
             return NULL;
-        req->server                        = server;
-        req->index                         = server->req_count;
+        req->server                       = server;
+        req->index                        = server->req_count;
         server->reqs[server->req_count++] = req;
     }
     req->next       = NULL;
@@ -202,9 +206,8 @@ static bfs_conn *bfs_conn_get(bfs_server *server, const bfs_identity *id, const 
         return NULL;
     }
     bfs_ep_transport(conn->ep, conn->transport, sizeof(conn->transport));
-    conn->rendezvous_bytes =
-        bfs_ep_only_tcp(conn->transport) ? server->rendezvous_tcp_bytes : server->rendezvous_bytes;
-    conn->visible = bfs_identity_visible(id);
+    conn->rendezvous_bytes = bfs_ep_only_tcp(conn->transport) ? server->rendezvous_tcp_bytes : server->rendezvous_bytes;
+    conn->visible          = bfs_identity_visible(id);
     server->visible_conns += conn->visible ? 1 : 0;
     conn->next    = server->conns;
     server->conns = conn;
@@ -280,7 +283,7 @@ static bfs_peer *bfs_peer_of(bfs_server *server, uint32_t session, uint64_t clie
     uint32_t  index = session & (BFS_MAX_PEERS - 1);
     bfs_peer *peer  = index > 0 && index < server->peer_count ? server->peers[index] : NULL;
     return peer != NULL && peer->state == BFS_PEER_OPEN && peer->session == session && peer->client == client ? peer
-                                                                                                               : NULL;
+                                                                                                              : NULL;
 }
 
 /* Ends what waits for somebody who is dead, and cannot end by itself. */
@@ -642,9 +645,8 @@ static void bfs_reply(bfs_server *server, bfs_req *req)
         .op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_FLAGS,
         .cb.send      = bfs_on_reply_sent,
         .user_data    = req,
-        .flags        = req->bulk_bytes > 0 && req->bulk_bytes >= peer->conn->rendezvous_bytes
-                            ? UCP_AM_SEND_FLAG_RNDV
-                            : UCP_AM_SEND_FLAG_EAGER,
+        .flags        = req->bulk_bytes > 0 && req->bulk_bytes >= peer->conn->rendezvous_bytes ? UCP_AM_SEND_FLAG_RNDV
+                                                                                               : UCP_AM_SEND_FLAG_EAGER,
     };
     ucs_status_ptr_t request =
         ucp_am_send_nbx(peer->conn->ep, BFS_AM_REPLY, req->reply, req->reply_bytes, req->bulk, req->bulk_bytes, &param);
@@ -727,16 +729,16 @@ uint32_t bfs_server_poll(bfs_server *server)
         else
             bfs_server_sleep(server);
     }
-    bfs_event *events       = server->events;
-    uint32_t   capacity     = server->event_capacity;
-    uint32_t   count        = server->event_count;
-    server->events          = server->spare;
-    server->event_capacity  = server->spare_capacity;
-    server->event_count     = 0;
-    server->spare           = events;
-    server->spare_capacity  = capacity;
-    server->stats.sleeps    = server->waiter.sleeps;
-    server->stats.yields    = server->waiter.yields;
+    bfs_event *events      = server->events;
+    uint32_t   capacity    = server->event_capacity;
+    uint32_t   count       = server->event_count;
+    server->events         = server->spare;
+    server->event_capacity = server->spare_capacity;
+    server->event_count    = 0;
+    server->spare          = events;
+    server->spare_capacity = capacity;
+    server->stats.sleeps   = server->waiter.sleeps;
+    server->stats.yields   = server->waiter.yields;
     return count;
 }
 

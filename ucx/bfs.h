@@ -31,10 +31,10 @@ enum {
 /* Active-message ids. */
 enum {
     BFS_AM_REQUEST = 1, /* frame */
-    BFS_AM_DATED   = 2, /* frame + u64: the sender's deadline on the clock both share; a rendezvous request on one host */
-    BFS_AM_CANCEL  = 3, /* bfs_cancel: the sender waits no longer, its memory must not be read any more */
-    BFS_AM_REPLY   = 4, /* frame */
-    BFS_AM_LEAVE   = 5  /* bfs_identity: the link ends */
+    BFS_AM_DATED = 2, /* frame + u64: the sender's deadline on the clock both share; a rendezvous request on one host */
+    BFS_AM_CANCEL = 3, /* bfs_cancel: the sender waits no longer, its memory must not be read any more */
+    BFS_AM_REPLY  = 4, /* frame */
+    BFS_AM_LEAVE  = 5  /* bfs_identity: the link ends */
 };
 
 enum {
@@ -56,7 +56,11 @@ typedef struct bfs_waiter {
     uint64_t yields, sleeps;
 } bfs_waiter;
 
-enum { BFS_SPIN, BFS_YIELD, BFS_SLEEP };
+enum {
+    BFS_SPIN,
+    BFS_YIELD,
+    BFS_SLEEP
+};
 
 void    bfs_waiter_init(bfs_waiter *waiter, uint32_t spin_polls, uint32_t yield_polls);
 int     bfs_waiter_next(bfs_waiter *waiter);
@@ -92,8 +96,9 @@ enum {
 };
 
 void bfs_identity_self(bfs_identity *id);
-int  bfs_identity_visible(const bfs_identity *id); /* same boot and pid namespace as ours: its pid means something here */
-int  bfs_identity_dead(const bfs_identity *id);    /* 1 only when it surely is */
+int  bfs_identity_visible(
+     const bfs_identity *id);                  /* same boot and pid namespace as ours: its pid means something here */
+int bfs_identity_dead(const bfs_identity *id); /* 1 only when it surely is */
 
 /* ---- context.c ---- */
 
@@ -124,12 +129,12 @@ void         bfs_worker_close(bfs_worker *worker);
 
 ucs_status_t bfs_ep_by_address(ucp_worker_h worker, const uint8_t *address, int peer_mode, ucp_err_handler_cb_t failed,
                                void *arg, ucp_ep_h *ep);
-void         bfs_ep_close(ucp_ep_h ep, int force); /* does not wait */
+void         bfs_ep_close(ucp_ep_h ep, int force);                    /* does not wait */
 void         bfs_ep_transport(ucp_ep_h ep, char *text, size_t bytes); /* "posix+cma", "tcp", … */
 int          bfs_ep_only_tcp(const char *transport);
-int          bfs_resolve(const char *host, const char *port, int passive, struct sockaddr_storage *address,
-                         socklen_t *bytes, char *reason, size_t reason_bytes);
-int          bfs_socket_text(const struct sockaddr_storage *address, char *text, size_t bytes);
+int bfs_resolve(const char *host, const char *port, int passive, struct sockaddr_storage *address, socklen_t *bytes,
+                char *reason, size_t reason_bytes);
+int bfs_socket_text(const struct sockaddr_storage *address, char *text, size_t bytes);
 
 /* ---- gate.c ---- */
 
@@ -141,8 +146,8 @@ void      bfs_gate_close(bfs_gate *gate);
 uint64_t  bfs_gate_answered(bfs_gate *gate);
 uint64_t  bfs_gate_refused(bfs_gate *gate);
 /* Asks the gate at an address for the worker address behind it (to be freed); → 0 or an errno. */
-int       bfs_gate_ask(const struct sockaddr_storage *address, socklen_t bytes, int64_t budget_ns, uint8_t **worker,
-                       uint32_t *worker_bytes);
+int bfs_gate_ask(const struct sockaddr_storage *address, socklen_t bytes, int64_t budget_ns, uint8_t **worker,
+                 uint32_t *worker_bytes);
 
 /* ---- am_client.c ---- */
 
@@ -164,8 +169,17 @@ typedef struct bfs_link {
     char             transport[128];
 } bfs_link;
 
-enum { BFS_CALL_RPC, BFS_CALL_FLUSH, BFS_CALL_PUT, BFS_CALL_GET };
-enum { BFS_IDLE, BFS_ACTIVE, BFS_ZOMBIE };
+enum {
+    BFS_CALL_RPC,
+    BFS_CALL_FLUSH,
+    BFS_CALL_PUT,
+    BFS_CALL_GET
+};
+enum {
+    BFS_IDLE,
+    BFS_ACTIVE,
+    BFS_ZOMBIE
+};
 enum {
     BFS_DONE,      /* a reply came (or the operation is complete) */
     BFS_TIMEOUT,   /* no reply by the deadline */
@@ -175,7 +189,11 @@ enum {
     BFS_BAD_REPLY, /* the reply does not parse */
     BFS_CLOSED     /* the transport was closed or its worker given up */
 };
-enum { BFS_PART_REPLY = 1, BFS_PART_SEND = 2, BFS_PART_RECV = 4 };
+enum {
+    BFS_PART_REPLY = 1,
+    BFS_PART_SEND  = 2,
+    BFS_PART_RECV  = 4
+};
 
 /* One call. Between Run's only Go touches it, during a Run only the thread that holds the client's lock. */
 typedef struct bfs_call {
@@ -229,7 +247,7 @@ bfs_client  *bfs_client_open(bfs_context *context, uint64_t rendezvous_bytes, ui
                              uint32_t spin_polls, uint32_t yield_polls, int *status);
 void         bfs_client_retire(bfs_client *client); /* calls in flight end with BFS_CLOSED */
 void         bfs_client_close(bfs_client *client);  /* retires, waits for the runners, destroys the worker */
-void         bfs_client_free(bfs_client *client);   /* after close, when nobody knows the client or its links any more */
+void         bfs_client_free(bfs_client *client); /* after close, when nobody knows the client or its links any more */
 bfs_call    *bfs_call_new(void);
 void         bfs_call_free(bfs_call *call);
 int          bfs_call_attach(bfs_client *client, bfs_call *call); /* → 0, or −1 when there is no slot left */
@@ -247,7 +265,11 @@ void         bfs_client_read_stats(bfs_client *client, bfs_client_stats *stats);
 
 typedef struct bfs_server bfs_server;
 
-enum { BFS_PEER_FREE, BFS_PEER_OPEN, BFS_PEER_CLOSED };
+enum {
+    BFS_PEER_FREE,
+    BFS_PEER_OPEN,
+    BFS_PEER_CLOSED
+};
 
 /*
  * A way back to one link of one client: an endpoint made to the address that a Hello brought. It lives as long as the link, beyond its sessions: UCX drops without a word what arrives for an endpoint
@@ -275,7 +297,13 @@ typedef struct bfs_peer {
     int32_t     state, failed;
 } bfs_peer;
 
-enum { BFS_EVENT_REQUEST, BFS_EVENT_HELLO, BFS_EVENT_RECEIVED, BFS_EVENT_REPLIED, BFS_EVENT_GONE };
+enum {
+    BFS_EVENT_REQUEST,
+    BFS_EVENT_HELLO,
+    BFS_EVENT_RECEIVED,
+    BFS_EVENT_REPLIED,
+    BFS_EVENT_GONE
+};
 
 typedef struct bfs_event {
     uint32_t kind, index; /* of the request; GONE: of the peer */
@@ -284,8 +312,21 @@ typedef struct bfs_event {
 } bfs_event;
 
 /* ORPHAN: Go is through with it, UCX still refers to it. */
-enum { BFS_REQ_FREE, BFS_REQ_LIVE, BFS_REQ_REPLYING, BFS_REQ_REPLIED, BFS_REQ_ORPHAN };
-enum { BFS_DATA_NONE, BFS_DATA_EAGER, BFS_DATA_WAITS, BFS_DATA_MOVING, BFS_DATA_MOVED, BFS_DATA_REVOKED };
+enum {
+    BFS_REQ_FREE,
+    BFS_REQ_LIVE,
+    BFS_REQ_REPLYING,
+    BFS_REQ_REPLIED,
+    BFS_REQ_ORPHAN
+};
+enum {
+    BFS_DATA_NONE,
+    BFS_DATA_EAGER,
+    BFS_DATA_WAITS,
+    BFS_DATA_MOVING,
+    BFS_DATA_MOVED,
+    BFS_DATA_REVOKED
+};
 
 /* One request. Go writes the reply into it and chains it into the outbox. */
 typedef struct bfs_req {
@@ -312,27 +353,27 @@ typedef struct bfs_server_stats {
 } bfs_server_stats;
 
 struct bfs_server {
-    bfs_worker        worker;
-    bfs_gate         *gate;
-    bfs_waiter        waiter;
-    bfs_event        *events, *spare; /* spare: the batch that Go reads now */
-    uint32_t          event_count, event_capacity, spare_capacity;
-    bfs_req         **reqs;
-    uint32_t          req_count, req_capacity;
-    bfs_req          *free_reqs;
-    bfs_req          *outbox, **outbox_end;
-    bfs_req          *done; /* answered, and Go knows it: to be released */
-    bfs_peer        **peers;
-    uint32_t          peer_count, peer_capacity;
-    bfs_conn         *conns;
-    uint32_t          condemned; /* connections to be closed as soon as no callback is on the stack */
-    uint32_t          rounds;
-    uint32_t          visible_conns;
-    uint32_t          wake;   /* atomic: Submit or Stop wants the loop to return */
-    uint32_t          asleep; /* atomic */
-    int64_t           next_reap;
-    uint64_t          rendezvous_bytes, rendezvous_tcp_bytes;
-    bfs_server_stats  stats;
+    bfs_worker       worker;
+    bfs_gate        *gate;
+    bfs_waiter       waiter;
+    bfs_event       *events, *spare; /* spare: the batch that Go reads now */
+    uint32_t         event_count, event_capacity, spare_capacity;
+    bfs_req        **reqs;
+    uint32_t         req_count, req_capacity;
+    bfs_req         *free_reqs;
+    bfs_req         *outbox, **outbox_end;
+    bfs_req         *done; /* answered, and Go knows it: to be released */
+    bfs_peer       **peers;
+    uint32_t         peer_count, peer_capacity;
+    bfs_conn        *conns;
+    uint32_t         condemned; /* connections to be closed as soon as no callback is on the stack */
+    uint32_t         rounds;
+    uint32_t         visible_conns;
+    uint32_t         wake;   /* atomic: Submit or Stop wants the loop to return */
+    uint32_t         asleep; /* atomic */
+    int64_t          next_reap;
+    uint64_t         rendezvous_bytes, rendezvous_tcp_bytes;
+    bfs_server_stats stats;
 };
 
 bfs_server *bfs_server_open(bfs_context *context, uint64_t rendezvous_bytes, uint64_t rendezvous_tcp_bytes,
@@ -366,10 +407,19 @@ void         bfs_rkey_close(bfs_client *client, ucp_rkey_h rkey);
 
 /* ---- little-endian fields of a frame ---- */
 
-static inline uint16_t bfs_get16(const uint8_t *b) { return (uint16_t)(b[0] | b[1] << 8); }
-static inline uint32_t bfs_get32(const uint8_t *b) { return bfs_get16(b) | (uint32_t)bfs_get16(b + 2) << 16; }
-static inline uint64_t bfs_get64(const uint8_t *b) { return bfs_get32(b) | (uint64_t)bfs_get32(b + 4) << 32; }
-static inline void     bfs_put16(uint8_t *b, uint16_t v)
+static inline uint16_t bfs_get16(const uint8_t *b)
+{
+    return (uint16_t)(b[0] | b[1] << 8);
+}
+static inline uint32_t bfs_get32(const uint8_t *b)
+{
+    return bfs_get16(b) | (uint32_t)bfs_get16(b + 2) << 16;
+}
+static inline uint64_t bfs_get64(const uint8_t *b)
+{
+    return bfs_get32(b) | (uint64_t)bfs_get32(b + 4) << 32;
+}
+static inline void bfs_put16(uint8_t *b, uint16_t v)
 {
     b[0] = (uint8_t)v;
     b[1] = (uint8_t)(v >> 8);
@@ -385,8 +435,19 @@ static inline void bfs_put64(uint8_t *b, uint64_t v)
     bfs_put32(b + 4, (uint32_t)(v >> 32));
 }
 
-enum { BFS_AT_TYPE = 6, BFS_AT_ID = 8, BFS_AT_CLIENT = 24, BFS_AT_SESSION = 32, BFS_AT_STATUS = 40 };
-enum { BFS_AT_ERRNO = 44, BFS_AT_BODY = 48, BFS_AT_TIMEOUT = 52, BFS_AT_BULK = 56 };
+enum {
+    BFS_AT_TYPE    = 6,
+    BFS_AT_ID      = 8,
+    BFS_AT_CLIENT  = 24,
+    BFS_AT_SESSION = 32,
+    BFS_AT_STATUS  = 40
+};
+enum {
+    BFS_AT_ERRNO   = 44,
+    BFS_AT_BODY    = 48,
+    BFS_AT_TIMEOUT = 52,
+    BFS_AT_BULK    = 56
+};
 
 /* Whether a frame is whole and well-formed, as rpc.Header.Parse and the bulk payload's length say. */
 static inline int bfs_frame_ok(const uint8_t *frame, size_t bytes, size_t bulk, int kind)

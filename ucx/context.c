@@ -58,8 +58,8 @@ __attribute__((constructor(101))) static void bfs_tame_ucx(void)
  */
 static int bfs_has_shared_memory(ucp_context_h context)
 {
-    char  *print = NULL;
-    size_t size  = 0;
+    char  *print  = NULL;
+    size_t size   = 0;
     FILE  *stream = open_memstream(&print, &size);
     if (stream == NULL)
         return 1;
@@ -82,8 +82,8 @@ ucs_status_t bfs_context_open(bfs_context *context, const char *transports, cons
         status = ucp_config_modify(config, "NET_DEVICES", devices);
     if (status == UCS_OK) {
         ucp_params_t params = {
-            .field_mask        = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_MT_WORKERS_SHARED |
-                                 UCP_PARAM_FIELD_ESTIMATED_NUM_EPS | UCP_PARAM_FIELD_NAME,
+            .field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_MT_WORKERS_SHARED |
+                          UCP_PARAM_FIELD_ESTIMATED_NUM_EPS | UCP_PARAM_FIELD_NAME,
             .features          = UCP_FEATURE_AM | UCP_FEATURE_RMA | UCP_FEATURE_WAKEUP,
             .mt_workers_shared = 1,
             .estimated_num_eps = endpoints,
@@ -97,6 +97,12 @@ ucs_status_t bfs_context_open(bfs_context *context, const char *transports, cons
     return status;
 }
 
-void bfs_context_close(bfs_context *context) { ucp_cleanup(context->ucp); }
+void bfs_context_close(bfs_context *context)
+{
+    ucp_cleanup(context->ucp);
+}
 
-const char *bfs_status_text(int status) { return ucs_status_string((ucs_status_t)status); }
+const char *bfs_status_text(int status)
+{
+    return ucs_status_string((ucs_status_t)status);
+}

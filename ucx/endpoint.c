@@ -62,9 +62,9 @@ static void bfs_add_name(char *text, size_t bytes, const char *name, size_t leng
 void bfs_ep_transport(ucp_ep_h ep, char *text, size_t bytes)
 {
     char  *print = NULL, *save = NULL;
-    size_t size   = 0;
-    text[0]       = 0;
-    FILE  *stream = open_memstream(&print, &size);
+    size_t size  = 0;
+    text[0]      = 0;
+    FILE *stream = open_memstream(&print, &size);
     if (stream == NULL)
         return;
     ucp_ep_print_info(ep, stream);
@@ -86,7 +86,10 @@ void bfs_ep_transport(ucp_ep_h ep, char *text, size_t bytes)
     free(print);
 }
 
-int bfs_ep_only_tcp(const char *transport) { return strcmp(transport, "tcp") == 0; }
+int bfs_ep_only_tcp(const char *transport)
+{
+    return strcmp(transport, "tcp") == 0;
+}
 
 int bfs_resolve(const char *host, const char *port, int passive, struct sockaddr_storage *address, socklen_t *bytes,
                 char *reason, size_t reason_bytes)

@@ -17,7 +17,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { BFS_GATE_CALLERS = 64, BFS_GATE_WORDS = 16, BFS_GATE_MOST = 1 << 16 };
+enum {
+    BFS_GATE_CALLERS = 64,
+    BFS_GATE_WORDS   = 16,
+    BFS_GATE_MOST    = 1 << 16
+};
 #define BFS_GATE_PATIENCE_NS 2000000000LL
 
 /* What a caller says, and what every answer begins with; in an answer u32 at 8 is the length of the address behind it. */
@@ -202,8 +206,14 @@ void bfs_gate_close(bfs_gate *gate)
     bfs_gate_free(gate);
 }
 
-uint64_t bfs_gate_answered(bfs_gate *gate) { return __atomic_load_n(&gate->answered, __ATOMIC_RELAXED); }
-uint64_t bfs_gate_refused(bfs_gate *gate) { return __atomic_load_n(&gate->refused, __ATOMIC_RELAXED); }
+uint64_t bfs_gate_answered(bfs_gate *gate)
+{
+    return __atomic_load_n(&gate->answered, __ATOMIC_RELAXED);
+}
+uint64_t bfs_gate_refused(bfs_gate *gate)
+{
+    return __atomic_load_n(&gate->refused, __ATOMIC_RELAXED);
+}
 
 /* ---- the caller's side ---- */
 

@@ -35,9 +35,9 @@ ucs_status_t bfs_memory_open(bfs_context *context, void *address, size_t bytes, 
     status              = ucp_mem_query(memory->handle, &attr);
     if (status == UCS_OK) {
         size_t key_bytes;
-        memory->address = attr.address;
-        memory->bytes   = bytes;
-        status          = ucp_rkey_pack(context->ucp, memory->handle, &memory->key, &key_bytes);
+        memory->address   = attr.address;
+        memory->bytes     = bytes;
+        status            = ucp_rkey_pack(context->ucp, memory->handle, &memory->key, &key_bytes);
         memory->key_bytes = key_bytes;
     }
     if (status != UCS_OK)
@@ -56,8 +56,8 @@ void bfs_memory_close(bfs_context *context, bfs_memory *memory)
 ucs_status_t bfs_rkey_open(bfs_link *link, const void *key, ucp_rkey_h *rkey)
 {
     pthread_mutex_lock(&link->client->lock);
-    ucs_status_t status = link->closed || link->client->retired ? UCS_ERR_CANCELED
-                                                                 : ucp_ep_rkey_unpack(link->ep, key, rkey);
+    ucs_status_t status =
+        link->closed || link->client->retired ? UCS_ERR_CANCELED : ucp_ep_rkey_unpack(link->ep, key, rkey);
     pthread_mutex_unlock(&link->client->lock);
     return status;
 }

@@ -70,7 +70,10 @@ void bfs_futex_wait(uint32_t *word, uint32_t expected, int64_t timeout_ns)
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, &t, NULL, 0);
 }
 
-void bfs_futex_wake(uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0); }
+void bfs_futex_wake(uint32_t *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
 
 int bfs_poll_fd(int fd, int64_t timeout_ns)
 {
@@ -154,8 +157,8 @@ int bfs_identity_visible(const bfs_identity *id)
 {
     bfs_identity self;
     bfs_identity_self(&self);
-    return id->pid != 0 && id->pid_start != 0 && self.pid_namespace != 0 &&
-           id->pid_namespace == self.pid_namespace && memcmp(id->boot, self.boot, sizeof(self.boot)) == 0;
+    return id->pid != 0 && id->pid_start != 0 && self.pid_namespace != 0 && id->pid_namespace == self.pid_namespace &&
+           memcmp(id->boot, self.boot, sizeof(self.boot)) == 0;
 }
 
 int bfs_identity_dead(const bfs_identity *id)

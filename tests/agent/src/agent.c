@@ -19,59 +19,109 @@
 
 /* The calls. agent.go has the same list. */
 enum call {
-    CALL_OPEN = 1, CALL_CLOSE, CALL_DUP, CALL_READ, CALL_WRITE, CALL_PREAD, CALL_PWRITE, CALL_READV, CALL_WRITEV,
-    CALL_LSEEK, CALL_FSYNC, CALL_FTRUNCATE, CALL_TRUNCATE, CALL_FALLOCATE, CALL_STAT, CALL_LSTAT, CALL_FSTAT,
-    CALL_ACCESS, CALL_CHMOD, CALL_FCHMOD, CALL_CHOWN, CALL_UTIMENS, CALL_MKDIR, CALL_RMDIR, CALL_UNLINK, CALL_RENAME,
-    CALL_LINK, CALL_SYMLINK, CALL_READLINK, CALL_OPENDIR, CALL_READDIR, CALL_SEEKDIR, CALL_CLOSEDIR, CALL_OPENAT,
-    CALL_MKDIRAT, CALL_UNLINKAT, CALL_RENAMEAT, CALL_FSTATAT, CALL_STATFS, CALL_LAST_ERROR, CALL_STATS, CALL_SYNC,
-    CALL_SET_STRATEGY, CALL_LOCATE
+    CALL_OPEN = 1,
+    CALL_CLOSE,
+    CALL_DUP,
+    CALL_READ,
+    CALL_WRITE,
+    CALL_PREAD,
+    CALL_PWRITE,
+    CALL_READV,
+    CALL_WRITEV,
+    CALL_LSEEK,
+    CALL_FSYNC,
+    CALL_FTRUNCATE,
+    CALL_TRUNCATE,
+    CALL_FALLOCATE,
+    CALL_STAT,
+    CALL_LSTAT,
+    CALL_FSTAT,
+    CALL_ACCESS,
+    CALL_CHMOD,
+    CALL_FCHMOD,
+    CALL_CHOWN,
+    CALL_UTIMENS,
+    CALL_MKDIR,
+    CALL_RMDIR,
+    CALL_UNLINK,
+    CALL_RENAME,
+    CALL_LINK,
+    CALL_SYMLINK,
+    CALL_READLINK,
+    CALL_OPENDIR,
+    CALL_READDIR,
+    CALL_SEEKDIR,
+    CALL_CLOSEDIR,
+    CALL_OPENAT,
+    CALL_MKDIRAT,
+    CALL_UNLINKAT,
+    CALL_RENAMEAT,
+    CALL_FSTATAT,
+    CALL_STATFS,
+    CALL_LAST_ERROR,
+    CALL_STATS,
+    CALL_SYNC,
+    CALL_SET_STRATEGY,
+    CALL_LOCATE
 };
 
 #define MOST_VECTORS 64
 
-static unsigned char *in;  /* the request */
+static unsigned char *in; /* the request */
 static size_t in_size, in_at;
 static unsigned char *out; /* the answer: 4 bytes of length, 8 of result, data */
 static size_t out_room, out_size;
 
-static _Noreturn void die(const char *why) {
+static _Noreturn void die(const char *why)
+{
     fprintf(stderr, "agent: %s\n", why);
     exit(3);
 }
 
-static int read_all(void *p, size_t n) {
+static int read_all(void *p, size_t n)
+{
     for (size_t done = 0; done < n;) {
         ssize_t r = read(0, (char *)p + done, n - done);
-        if (r == 0 && done == 0) return 0;
-        if (r < 0 && errno == EINTR) continue;
-        if (r <= 0) die("input ends in the middle of a request");
+        if (r == 0 && done == 0)
+            return 0;
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r <= 0)
+            die("input ends in the middle of a request");
         done += (size_t)r;
     }
     return 1;
 }
 
-static void write_all(const void *p, size_t n) {
+static void write_all(const void *p, size_t n)
+{
     for (size_t done = 0; done < n;) {
         ssize_t r = write(1, (const char *)p + done, n - done);
-        if (r < 0 && errno == EINTR) continue;
-        if (r <= 0) die("nobody takes the answer");
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r <= 0)
+            die("nobody takes the answer");
         done += (size_t)r;
     }
 }
 
-static const void *take(size_t n) {
-    if (n > in_size - in_at) die("request is too short");
+static const void *take(size_t n)
+{
+    if (n > in_size - in_at)
+        die("request is too short");
     in_at += n;
     return in + in_at - n;
 }
 
-static int64_t number(void) {
+static int64_t number(void)
+{
     int64_t v;
     memcpy(&v, take(sizeof v), sizeof v);
     return v;
 }
 
-static const void *bytes(size_t *n) {
+static const void *bytes(size_t *n)
+{
     uint32_t length;
     memcpy(&length, take(sizeof length), sizeof length);
     *n = length;
@@ -79,34 +129,43 @@ static const void *bytes(size_t *n) {
 }
 
 /* A string as the C interface takes it. Two at a time are good. */
-static const char *string(void) {
+static const char *string(void)
+{
     static char *kept[2];
     static int turn;
     size_t n;
     const void *p = bytes(&n);
     turn = !turn;
     kept[turn] = realloc(kept[turn], n + 1);
-    if (!kept[turn]) die("out of memory");
+    if (!kept[turn])
+        die("out of memory");
     memcpy(kept[turn], p, n);
     kept[turn][n] = 0;
     return kept[turn];
 }
 
 /* Room for n more bytes of data in the answer. */
-static void *answer(size_t n) {
+static void *answer(size_t n)
+{
     if (out_size + n > out_room) {
         out_room = 2 * (out_size + n);
         out = realloc(out, out_room);
-        if (!out) die("out of memory");
+        if (!out)
+            die("out of memory");
     }
     out_size += n;
     return out + out_size - n;
 }
 
-static void answer_number(int64_t v) { memcpy(answer(sizeof v), &v, sizeof v); }
+static void answer_number(int64_t v)
+{
+    memcpy(answer(sizeof v), &v, sizeof v);
+}
 
-static int64_t answer_stat(int rc, const struct stat *st) {
-    if (rc < 0) return rc;
+static int64_t answer_stat(int rc, const struct stat *st)
+{
+    if (rc < 0)
+        return rc;
     answer_number((int64_t)st->st_ino);
     answer_number(st->st_mode);
     answer_number((int64_t)st->st_nlink);
@@ -120,7 +179,8 @@ static int64_t answer_stat(int rc, const struct stat *st) {
 }
 
 /* Reads into the answer; off < 0: at the position. */
-static int64_t do_read(int at_position) {
+static int64_t do_read(int at_position)
+{
     int fd = (int)number();
     size_t n = (size_t)number();
     off_t off = at_position ? 0 : (off_t)number();
@@ -130,19 +190,23 @@ static int64_t do_read(int at_position) {
     return r;
 }
 
-static int64_t do_write(int at_position) {
+static int64_t do_write(int at_position)
+{
     int fd = (int)number();
     size_t n;
     const void *p = bytes(&n);
     return at_position ? benchfs_write(fd, p, n) : benchfs_pwrite(fd, p, n, (off_t)number());
 }
 
-static int64_t do_readv(void) {
+static int64_t do_readv(void)
+{
     struct iovec iov[MOST_VECTORS];
     int fd = (int)number(), count = (int)number();
     size_t total = 0, at = out_size;
-    if (count > MOST_VECTORS) die("too many vectors");
-    for (int i = 0; i < count; i++) total += iov[i].iov_len = (size_t)number();
+    if (count > MOST_VECTORS)
+        die("too many vectors");
+    for (int i = 0; i < count; i++)
+        total += iov[i].iov_len = (size_t)number();
     unsigned char *p = answer(total);
     for (int i = 0; i < count; i++) {
         iov[i].iov_base = p;
@@ -153,15 +217,19 @@ static int64_t do_readv(void) {
     return r;
 }
 
-static int64_t do_writev(void) {
+static int64_t do_writev(void)
+{
     struct iovec iov[MOST_VECTORS];
     int fd = (int)number(), count = (int)number();
-    if (count > MOST_VECTORS) die("too many vectors");
-    for (int i = 0; i < count; i++) iov[i].iov_base = (void *)bytes(&iov[i].iov_len);
+    if (count > MOST_VECTORS)
+        die("too many vectors");
+    for (int i = 0; i < count; i++)
+        iov[i].iov_base = (void *)bytes(&iov[i].iov_len);
     return benchfs_writev(fd, iov, count);
 }
 
-static int64_t do_utimens(void) {
+static int64_t do_utimens(void)
+{
     const char *path = string();
     struct timespec times[2];
     for (int i = 0; i < 2; i++) {
@@ -172,14 +240,17 @@ static int64_t do_utimens(void) {
 }
 
 /* The next entries of a stream, at most n: cookie after it, inode, kind, name. */
-static int64_t do_readdir(void) {
+static int64_t do_readdir(void)
+{
     int dir = (int)number();
     int64_t most = number(), n = 0;
     for (; n < most; n++) {
         struct benchfs_dirent e;
         int rc = benchfs_readdir(dir, &e);
-        if (rc < 0) return rc;
-        if (rc == 0) break;
+        if (rc < 0)
+            return rc;
+        if (rc == 0)
+            break;
         uint32_t length = (uint32_t)strlen(e.name);
         answer_number(benchfs_telldir(dir));
         answer_number((int64_t)e.ino);
@@ -189,7 +260,8 @@ static int64_t do_readdir(void) {
     return n;
 }
 
-static int64_t do_readlink(void) {
+static int64_t do_readlink(void)
+{
     const char *path = string();
     size_t room = (size_t)number();
     char *p = answer(room);
@@ -198,19 +270,23 @@ static int64_t do_readlink(void) {
     return r;
 }
 
-static int64_t do_statfs(void) {
+static int64_t do_statfs(void)
+{
     struct statvfs sv;
     int rc = benchfs_statfs(string(), &sv);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     answer_number((int64_t)sv.f_blocks * (int64_t)sv.f_frsize);
     answer_number((int64_t)sv.f_bfree * (int64_t)sv.f_frsize);
     answer_number((int64_t)sv.f_namemax);
     return rc;
 }
 
-static int64_t do_stats(void) {
+static int64_t do_stats(void)
+{
     ssize_t need = benchfs_stats(NULL, 0);
-    if (need < 0) return need;
+    if (need < 0)
+        return need;
     size_t room = (size_t)need + 4096;
     char *p = answer(room);
     ssize_t n = benchfs_stats(p, room);
@@ -218,16 +294,19 @@ static int64_t do_stats(void) {
     return n;
 }
 
-static int64_t do_set_strategy(void) {
+static int64_t do_set_strategy(void)
+{
     const char *path = string();
     struct benchfs_layout layout = BENCHFS_LAYOUT_INIT;
     int rc = benchfs_get_layout(path, &layout);
-    if (rc < 0) return rc;
+    if (rc < 0)
+        return rc;
     layout.strategy = (uint32_t)number();
     return benchfs_set_layout(path, &layout);
 }
 
-static int64_t do_locate(void) {
+static int64_t do_locate(void)
+{
     struct benchfs_extent extents[256];
     int fd = (int)number();
     off_t off = number(), n = number();
@@ -240,24 +319,36 @@ static int64_t do_locate(void) {
     return count;
 }
 
-static int64_t data_call(enum call call) {
+static int64_t data_call(enum call call)
+{
     int fd;
     switch (call) {
-    case CALL_CLOSE: return benchfs_close((int)number());
-    case CALL_DUP: return benchfs_dup((int)number());
-    case CALL_READ: return do_read(1);
-    case CALL_PREAD: return do_read(0);
-    case CALL_WRITE: return do_write(1);
-    case CALL_PWRITE: return do_write(0);
-    case CALL_READV: return do_readv();
-    case CALL_WRITEV: return do_writev();
+    case CALL_CLOSE:
+        return benchfs_close((int)number());
+    case CALL_DUP:
+        return benchfs_dup((int)number());
+    case CALL_READ:
+        return do_read(1);
+    case CALL_PREAD:
+        return do_read(0);
+    case CALL_WRITE:
+        return do_write(1);
+    case CALL_PWRITE:
+        return do_write(0);
+    case CALL_READV:
+        return do_readv();
+    case CALL_WRITEV:
+        return do_writev();
     case CALL_LSEEK: {
         fd = (int)number();
         off_t off = number();
         return benchfs_lseek(fd, off, (int)number());
     }
-    case CALL_FSYNC: return benchfs_fsync((int)number());
-    case CALL_FTRUNCATE: fd = (int)number(); return benchfs_ftruncate(fd, number());
+    case CALL_FSYNC:
+        return benchfs_fsync((int)number());
+    case CALL_FTRUNCATE:
+        fd = (int)number();
+        return benchfs_ftruncate(fd, number());
     case CALL_FALLOCATE: {
         fd = (int)number();
         int mode = (int)number();
@@ -269,23 +360,34 @@ static int64_t data_call(enum call call) {
         int rc = benchfs_fstat((int)number(), &st);
         return answer_stat(rc, &st);
     }
-    case CALL_FCHMOD: fd = (int)number(); return benchfs_fchmod(fd, (mode_t)number());
-    case CALL_READDIR: return do_readdir();
-    case CALL_SEEKDIR: fd = (int)number(); return benchfs_seekdir(fd, number());
-    case CALL_CLOSEDIR: return benchfs_closedir((int)number());
-    case CALL_STATS: return do_stats();
-    case CALL_SYNC: return benchfs_sync();
-    case CALL_LOCATE: return do_locate();
+    case CALL_FCHMOD:
+        fd = (int)number();
+        return benchfs_fchmod(fd, (mode_t)number());
+    case CALL_READDIR:
+        return do_readdir();
+    case CALL_SEEKDIR:
+        fd = (int)number();
+        return benchfs_seekdir(fd, number());
+    case CALL_CLOSEDIR:
+        return benchfs_closedir((int)number());
+    case CALL_STATS:
+        return do_stats();
+    case CALL_SYNC:
+        return benchfs_sync();
+    case CALL_LOCATE:
+        return do_locate();
     case CALL_LAST_ERROR: {
         const char *text = benchfs_last_error();
         memcpy(answer(strlen(text)), text, strlen(text));
         return 0;
     }
-    default: die("unknown call");
+    default:
+        die("unknown call");
     }
 }
 
-static int64_t at_call(enum call call) {
+static int64_t at_call(enum call call)
+{
     int fd = (int)number();
     const char *path = string();
     struct stat st;
@@ -295,8 +397,10 @@ static int64_t at_call(enum call call) {
         int flags = (int)number();
         return benchfs_openat(fd, path, flags, (mode_t)number());
     }
-    case CALL_MKDIRAT: return benchfs_mkdirat(fd, path, (mode_t)number());
-    case CALL_UNLINKAT: return benchfs_unlinkat(fd, path, (int)number());
+    case CALL_MKDIRAT:
+        return benchfs_mkdirat(fd, path, (mode_t)number());
+    case CALL_UNLINKAT:
+        return benchfs_unlinkat(fd, path, (int)number());
     case CALL_RENAMEAT: {
         int newfd = (int)number();
         return benchfs_renameat(fd, path, newfd, string());
@@ -307,11 +411,16 @@ static int64_t at_call(enum call call) {
     }
 }
 
-static int64_t path_call(enum call call) {
-    if (call == CALL_UTIMENS) return do_utimens();
-    if (call == CALL_READLINK) return do_readlink();
-    if (call == CALL_STATFS) return do_statfs();
-    if (call == CALL_SET_STRATEGY) return do_set_strategy();
+static int64_t path_call(enum call call)
+{
+    if (call == CALL_UTIMENS)
+        return do_utimens();
+    if (call == CALL_READLINK)
+        return do_readlink();
+    if (call == CALL_STATFS)
+        return do_statfs();
+    if (call == CALL_SET_STRATEGY)
+        return do_set_strategy();
     const char *path = string();
     struct stat st;
     switch (call) {
@@ -319,40 +428,77 @@ static int64_t path_call(enum call call) {
         int flags = (int)number();
         return benchfs_open(path, flags, (mode_t)number());
     }
-    case CALL_TRUNCATE: return benchfs_truncate(path, number());
-    case CALL_STAT: { int rc = benchfs_stat(path, &st); return answer_stat(rc, &st); }
-    case CALL_LSTAT: { int rc = benchfs_lstat(path, &st); return answer_stat(rc, &st); }
-    case CALL_ACCESS: return benchfs_access(path, (int)number());
-    case CALL_CHMOD: return benchfs_chmod(path, (mode_t)number());
+    case CALL_TRUNCATE:
+        return benchfs_truncate(path, number());
+    case CALL_STAT: {
+        int rc = benchfs_stat(path, &st);
+        return answer_stat(rc, &st);
+    }
+    case CALL_LSTAT: {
+        int rc = benchfs_lstat(path, &st);
+        return answer_stat(rc, &st);
+    }
+    case CALL_ACCESS:
+        return benchfs_access(path, (int)number());
+    case CALL_CHMOD:
+        return benchfs_chmod(path, (mode_t)number());
     case CALL_CHOWN: {
         uid_t uid = (uid_t)number();
         gid_t gid = (gid_t)number();
         return number() ? benchfs_chown(path, uid, gid) : benchfs_lchown(path, uid, gid);
     }
-    case CALL_MKDIR: return benchfs_mkdir(path, (mode_t)number());
-    case CALL_RMDIR: return benchfs_rmdir(path);
-    case CALL_UNLINK: return benchfs_unlink(path);
-    case CALL_RENAME: return benchfs_rename(path, string());
-    case CALL_LINK: return benchfs_link(path, string());
-    case CALL_SYMLINK: return benchfs_symlink(path, string());
-    default: return benchfs_opendir(path);
+    case CALL_MKDIR:
+        return benchfs_mkdir(path, (mode_t)number());
+    case CALL_RMDIR:
+        return benchfs_rmdir(path);
+    case CALL_UNLINK:
+        return benchfs_unlink(path);
+    case CALL_RENAME:
+        return benchfs_rename(path, string());
+    case CALL_LINK:
+        return benchfs_link(path, string());
+    case CALL_SYMLINK:
+        return benchfs_symlink(path, string());
+    default:
+        return benchfs_opendir(path);
     }
 }
 
-static int64_t perform(enum call call) {
+static int64_t perform(enum call call)
+{
     switch (call) {
-    case CALL_OPENAT: case CALL_MKDIRAT: case CALL_UNLINKAT: case CALL_RENAMEAT: case CALL_FSTATAT:
+    case CALL_OPENAT:
+    case CALL_MKDIRAT:
+    case CALL_UNLINKAT:
+    case CALL_RENAMEAT:
+    case CALL_FSTATAT:
         return at_call(call);
-    case CALL_OPEN: case CALL_TRUNCATE: case CALL_STAT: case CALL_LSTAT: case CALL_ACCESS: case CALL_CHMOD: case CALL_CHOWN:
-    case CALL_UTIMENS: case CALL_MKDIR: case CALL_RMDIR: case CALL_UNLINK: case CALL_RENAME: case CALL_LINK:
-    case CALL_SYMLINK: case CALL_READLINK: case CALL_OPENDIR: case CALL_STATFS: case CALL_SET_STRATEGY:
+    case CALL_OPEN:
+    case CALL_TRUNCATE:
+    case CALL_STAT:
+    case CALL_LSTAT:
+    case CALL_ACCESS:
+    case CALL_CHMOD:
+    case CALL_CHOWN:
+    case CALL_UTIMENS:
+    case CALL_MKDIR:
+    case CALL_RMDIR:
+    case CALL_UNLINK:
+    case CALL_RENAME:
+    case CALL_LINK:
+    case CALL_SYMLINK:
+    case CALL_READLINK:
+    case CALL_OPENDIR:
+    case CALL_STATFS:
+    case CALL_SET_STRATEGY:
         return path_call(call);
     default:
         return data_call(call);
     }
 }
 
-int main(void) {
+int main(void)
+{
     int rc = benchfs_init(NULL);
     if (rc < 0) {
         fprintf(stderr, "agent: benchfs_init: %s\n", benchfs_last_error());
@@ -361,8 +507,10 @@ int main(void) {
     answer(12);
     for (uint32_t length; read_all(&length, sizeof length);) {
         in = realloc(in, length ? length : 1);
-        if (!in) die("out of memory");
-        if (length == 0 || !read_all(in, length)) die("empty request");
+        if (!in)
+            die("out of memory");
+        if (length == 0 || !read_all(in, length))
+            die("empty request");
         in_size = length;
         in_at = 1;
         out_size = 12;
@@ -373,6 +521,7 @@ int main(void) {
         write_all(out, out_size);
     }
     rc = benchfs_finalize();
-    if (rc != 0) fprintf(stderr, "agent: benchfs_finalize: %d handles were open\n", rc);
+    if (rc != 0)
+        fprintf(stderr, "agent: benchfs_finalize: %d handles were open\n", rc);
     return rc != 0;
 }
