@@ -71,7 +71,7 @@ func testModel(t *testing.T, open Open) {
 			m.Check()
 		}
 	}
-	if m.full == 0 {
+	if m.full == 0 && !testing.Short() {
 		t.Error("the store was never full: the test lacks its point")
 	}
 	m.Finish()
