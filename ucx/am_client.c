@@ -158,6 +158,27 @@ static void bfs_on_link_failed(void *arg, ucp_ep_h ep, ucs_status_t status)
     bfs_link_failed(link->client, link, status);
 }
 
+/*
+ * A transfer of the call has failed. Statuses that speak of the peer condemn the link: without UCX's error handling (on one
+ * host) nothing else tells that the endpoint is of no more use before somebody looks at the process.
+ */
+static void bfs_lost(bfs_call *call, ucs_status_t status)
+{
+    bfs_link *link = call->link;
+    bfs_blame(call, BFS_LOST, status);
+    switch (status) {
+    case UCS_ERR_ENDPOINT_TIMEOUT:
+    case UCS_ERR_CONNECTION_RESET:
+    case UCS_ERR_UNREACHABLE:
+    case UCS_ERR_NOT_CONNECTED:
+        if (link->failed == UCS_OK)
+            __atomic_store_n(&link->failed, (int32_t)status, __ATOMIC_RELEASE);
+        break;
+    default:
+        break;
+    }
+}
+
 static void bfs_on_sent(void *request, ucs_status_t status, void *user)
 {
     bfs_call *call = user;
@@ -168,7 +189,7 @@ static void bfs_on_sent(void *request, ucs_status_t status, void *user)
     }
     bfs_client *client = call->link->client;
     if (status != UCS_OK) {
-        bfs_blame(call, BFS_LOST, status);
+        bfs_lost(call, status);
         call->parts &= ~BFS_PART_REPLY;
     }
     bfs_part_over(client, call, BFS_PART_SEND);
@@ -184,7 +205,7 @@ static void bfs_on_fetched(void *request, ucs_status_t status, size_t bytes, voi
         return;
     }
     if (status != UCS_OK)
-        bfs_blame(call, BFS_LOST, status);
+        bfs_lost(call, status);
     bfs_part_over(call->link->client, call, BFS_PART_RECV);
 }
 
@@ -296,7 +317,7 @@ static void bfs_post(bfs_client *client, bfs_group *group, bfs_call *call)
     if (UCS_PTR_IS_PTR(request))
         return;
     if (UCS_PTR_IS_ERR(request)) {
-        bfs_blame(call, BFS_LOST, UCS_PTR_STATUS(request));
+        bfs_lost(call, UCS_PTR_STATUS(request));
         call->parts &= ~BFS_PART_REPLY;
     }
     bfs_part_over(client, call, BFS_PART_SEND);
