@@ -97,9 +97,8 @@ type Client struct {
 
 // Cache says what a client keeps of other processes' state.
 type Cache struct {
-	Mode        string // CacheOff or CacheCloseToOpen
-	ChunkBytes  Bytes
-	MetaEntries int
+	Mode       string // CacheOff or CacheCloseToOpen
+	ChunkBytes Bytes
 }
 
 // Session says how long a server waits for a client that has vanished.

@@ -195,9 +195,6 @@ var keys = []Key{
 	{Name: "cache.chunk_bytes", Type: Size, Default: "64MiB", Min: mib,
 		Doc:   `Memory for cached file data of a process.`,
 		field: func(c *Config) any { return &c.Cache.ChunkBytes }},
-	{Name: "cache.meta_entries", Type: Int, Default: "65536", Min: 1,
-		Doc:   `Names and attributes kept by a process.`,
-		field: func(c *Config) any { return &c.Cache.MetaEntries }},
 
 	{Name: "session.grace", Type: Duration, Default: "30s", Min: milli,
 		Doc:   `How long the open files of a vanished client on another machine are kept, and of all clients after a restart. (On the same machine a daemon sees at once that a process is gone.)`,
