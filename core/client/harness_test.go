@@ -101,7 +101,7 @@ func (c *cluster) start(i int) {
 			c.t.Fatal(err)
 		}
 	}
-	m, err := meta.Open(meta.Options{Shard: uint32(i), Shards: uint32(len(c.m.Nodes)), Dir: dir, RootMode: 0o755, Layout: c.layout})
+	m, err := meta.Open(meta.Options{WaitForClients: true, Shard: uint32(i), Shards: uint32(len(c.m.Nodes)), Dir: dir, RootMode: 0o755, Layout: c.layout})
 	if err != nil {
 		c.t.Fatal(err)
 	}
