@@ -18,6 +18,7 @@ type Config struct {
 	Cluster Cluster
 	Daemon  Daemon
 	Store   Store
+	Data    Data
 	Layout  Layout
 	RPC     RPC
 	UCX     UCX
@@ -93,6 +94,12 @@ type UCX struct {
 type Client struct {
 	Workers int
 	Umask   int // −1: the process's own; ask ClientUmask
+}
+
+// Data says how file data moves between an application and the shards of its own machine.
+type Data struct {
+	Shortcut string // "off", "read" or "readwrite"
+	MapLimit Bytes
 }
 
 // Cache says what a client keeps of other processes' state.

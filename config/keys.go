@@ -51,6 +51,7 @@ var sectionDocs = []struct{ name, doc string }{
 	{"cluster", "Which daemons there are, and how to find them. Clients and daemons use the same values."},
 	{"daemon", "What only benchfsd looks at."},
 	{"store", "Where a node (or an embedded file system) keeps its part."},
+	{"data", "How file data moves between an application and the daemon of its own machine. Daemons and clients look at it."},
 	{"layout", "Placement of new files whose directory does not say otherwise."},
 	{"rpc", "Deadlines and retries. A call ends by its deadline with a true errno, whatever happens to the other side."},
 	{"ucx", "The network layer. UCX chooses well by itself: change these with a measurement in hand."},
@@ -130,6 +131,15 @@ var keys = []Key{
 	{Name: "store.recover", Type: String, Default: RecoverRefuse, OneOf: []string{RecoverRefuse, RecoverCut},
 		Doc:   `What a bad record in the middle of a log does at start: "refuse" to start, or "cut" the log there and lose what follows. (A torn record at the end is the mark of a crash; it is cut in either case.)`,
 		field: func(c *Config) any { return &c.Store.Recover }},
+
+	{Name: "data.shortcut", Type: String, Default: "readwrite", OneOf: []string{"off", "read", "readwrite"},
+		Doc: `What a process does itself with chunks that are on its own machine, in the daemon's memory (store.backend = "arena"): ` +
+			`"readwrite": reads and writes them in place. "read": reads; the memory is mapped for reading only, so that a stray pointer of the application harms nothing. ` +
+			`"off": all data goes through the daemon.`,
+		field: func(c *Config) any { return &c.Data.Shortcut }},
+	{Name: "data.map_limit", Type: Size, Default: "8GiB", Min: mib,
+		Doc:   `What a process keeps mapped of that memory, where there are no huge pages. It counts as resident (shared) memory of the process.`,
+		field: func(c *Config) any { return &c.Data.MapLimit }},
 
 	{Name: "layout.strategy", Type: String, Default: "round_robin", OneOf: []string{"round_robin", "hash", "local"},
 		Doc:   `"round_robin": the shards in turn, from the file's own. "hash": spread by a hash, for strided access. "local": the writer's node first.`,

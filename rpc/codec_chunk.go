@@ -6,24 +6,46 @@ func (m *ReadChunk) AppendTo(b []byte) []byte {
 	b = le.AppendUint64(b, m.Chunk)
 	b = le.AppendUint32(b, m.Offset)
 	b = le.AppendUint32(b, m.Length)
-	return le.AppendUint32(b, m.Gen)
+	b = le.AppendUint32(b, m.Gen)
+	return appendFlag(b, m.Share)
 }
 
 // Decode reads m from the whole of b.
 func (m *ReadChunk) Decode(b []byte) error {
 	d := decoder{rest: b}
-	*m = ReadChunk{Ino: d.ino(), Chunk: d.u64(), Offset: d.u32(), Length: d.u32(), Gen: d.u32()}
+	*m = ReadChunk{Ino: d.ino(), Chunk: d.u64(), Offset: d.u32(), Length: d.u32(), Gen: d.u32(), Share: d.flag()}
 	return d.end()
 }
 
 // AppendTo appends the encoding of m to b.
-func (m *ReadChunkReply) AppendTo(b []byte) []byte { return le.AppendUint32(b, m.Present) }
+func (m *ReadChunkReply) AppendTo(b []byte) []byte {
+	return appendPlace(le.AppendUint32(b, m.Present), &m.Place)
+}
 
 // Decode reads m from the whole of b.
 func (m *ReadChunkReply) Decode(b []byte) error {
 	d := decoder{rest: b}
-	*m = ReadChunkReply{Present: d.u32()}
+	*m = ReadChunkReply{Present: d.u32(), Place: d.place()}
 	return d.end()
+}
+
+func appendPlace(b []byte, p *Place) []byte {
+	b = appendFlag(b, p.Held)
+	if !p.Held {
+		return b
+	}
+	b = le.AppendUint32(b, p.Slot)
+	b = le.AppendUint32(b, p.Serial)
+	b = le.AppendUint32(b, p.Segment)
+	b = le.AppendUint64(b, p.Offset)
+	return le.AppendUint32(b, p.Bytes)
+}
+
+func (d *decoder) place() Place {
+	if !d.flag() {
+		return Place{}
+	}
+	return Place{Held: true, Slot: d.u32(), Serial: d.u32(), Segment: d.u32(), Offset: d.u64(), Bytes: d.u32()}
 }
 
 // AppendTo appends the encoding of m to b.
@@ -33,13 +55,66 @@ func (m *WriteChunk) AppendTo(b []byte) []byte {
 	b = le.AppendUint32(b, m.Offset)
 	b = le.AppendUint32(b, m.Length)
 	b = le.AppendUint32(b, m.Gen)
-	return append(b, m.ChunkBits)
+	b = append(b, m.ChunkBits)
+	b = appendFlag(b, m.Share)
+	return le.AppendUint64(b, m.End)
 }
 
 // Decode reads m from the whole of b.
 func (m *WriteChunk) Decode(b []byte) error {
 	d := decoder{rest: b}
-	*m = WriteChunk{Ino: d.ino(), Chunk: d.u64(), Offset: d.u32(), Length: d.u32(), Gen: d.u32(), ChunkBits: d.chunkBits()}
+	*m = WriteChunk{
+		Ino: d.ino(), Chunk: d.u64(), Offset: d.u32(), Length: d.u32(), Gen: d.u32(), ChunkBits: d.chunkBits(), Share: d.flag(),
+		End: d.u64(),
+	}
+	return d.end()
+}
+
+// AppendTo appends the encoding of m to b. Attr is there only if HasAttr.
+func (m *WrittenReply) AppendTo(b []byte) []byte {
+	b = appendPlace(b, &m.Place)
+	b = appendFlag(b, m.HasAttr)
+	if m.HasAttr {
+		b = appendAttr(b, &m.Attr)
+	}
+	return b
+}
+
+// Decode reads m from the whole of b.
+func (m *WrittenReply) Decode(b []byte) error {
+	d := decoder{rest: b}
+	*m = WrittenReply{Place: d.place(), HasAttr: d.flag()}
+	if m.HasAttr {
+		d.attr(&m.Attr)
+	}
+	return d.end()
+}
+
+// AppendTo appends the encoding of m to b.
+func (m *BeginWriteReply) AppendTo(b []byte) []byte {
+	return appendPlace(b, &m.Place)
+}
+
+// Decode reads m from the whole of b.
+func (m *BeginWriteReply) Decode(b []byte) error {
+	d := decoder{rest: b}
+	*m = BeginWriteReply{Place: d.place()}
+	return d.end()
+}
+
+// AppendTo appends the encoding of m to b.
+func (m *EndWrite) AppendTo(b []byte) []byte {
+	b = le.AppendUint64(b, m.Ref)
+	b = appendFlag(b, m.Commit)
+	b = appendIno(b, m.Ino)
+	b = le.AppendUint64(b, m.End)
+	return le.AppendUint32(b, m.Gen)
+}
+
+// Decode reads m from the whole of b.
+func (m *EndWrite) Decode(b []byte) error {
+	d := decoder{rest: b}
+	*m = EndWrite{Ref: d.u64(), Commit: d.flag(), Ino: d.ino(), End: d.u64(), Gen: d.u32()}
 	return d.end()
 }
 

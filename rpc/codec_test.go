@@ -35,6 +35,7 @@ func messages() []message {
 		TruncGen: 0x61626364, Parent: 0x7172737475767778, Layout: lay, RunsVersion: 0x01020304,
 	}
 	run := layout.Run{First: 5, Count: 7, Shard: 9}
+	place := Place{Held: true, Slot: 1, Serial: 2, Segment: 3, Offset: 4, Bytes: 5}
 	return []message{
 		&Hello{
 			Epoch: 1, Incarnation: 2, Peer: PeerID{Node: 3, Shard: 4}, PID: 5, PIDStart: 6, UID: 7,
@@ -44,9 +45,14 @@ func messages() []message {
 			Session: 1, Epoch: 2, Incarnation: 3, Peer: PeerID{Node: 4, Shard: 5}, Shards: 6, MaxBulk: 1 << 26, ChunkBits: 22,
 			Build: []byte("b"),
 		},
-		&ReadChunk{Ino: 1, Chunk: 2, Offset: 3, Length: 4, Gen: 5},
+		&ReadChunk{Ino: 1, Chunk: 2, Offset: 3, Length: 4, Gen: 5, Share: true},
 		&ReadChunkReply{Present: 0x01020304},
-		&WriteChunk{Ino: 1, Chunk: 2, Offset: 3, Length: 4, Gen: 5, ChunkBits: 16},
+		&ReadChunkReply{Present: 1, Place: place},
+		&WriteChunk{Ino: 1, Chunk: 2, Offset: 3, Length: 4, Gen: 5, ChunkBits: 16, Share: true, End: 6},
+		&WrittenReply{Place: place},
+		&WrittenReply{HasAttr: true, Attr: attr},
+		&BeginWriteReply{Place: place},
+		&EndWrite{Ref: 1, Commit: true, Ino: 2, End: 3, Gen: 4},
 		&ReserveChunk{Ino: 1, Chunk: 2, Length: 3, Gen: 4, ChunkBits: 26},
 		&TruncateChunks{Ino: 1, Gen: 2, Size: 3, ChunkBits: 20},
 		&PurgeChunks{Ino: 1},

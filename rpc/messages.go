@@ -16,7 +16,7 @@ const (
 	MsgDescribe                    // – → –, payload: the node's registry record (JSON)
 
 	MsgReadChunk      // ReadChunk → ReadChunkReply, payload: the bytes that are present
-	MsgWriteChunk     // WriteChunk, payload → –
+	MsgWriteChunk     // WriteChunk, payload → WrittenReply
 	MsgReserveChunk   // ReserveChunk → –
 	MsgTruncateChunks // TruncateChunks → –
 	MsgPurgeChunks    // PurgeChunks → –
@@ -49,6 +49,10 @@ const (
 	MsgAbort    // TxRequest → –
 	MsgTxStatus // TxRequest → TxStatusReply
 
+	MsgAttach     // – → –, payload: Attachment (JSON). What a process of the shard's machine needs to move data itself
+	MsgBeginWrite // WriteChunk, without its payload → BeginWriteReply
+	MsgEndWrite   // EndWrite → WrittenReply
+
 	MsgMax // one past the last
 )
 
@@ -80,16 +84,42 @@ type HelloReply struct {
 // ReadChunk asks for [Offset, Offset+Length) of one chunk. Absent bytes (never written, or cut off) are only ever at the
 // end of the answer: Present tells how many bytes the owner has from Offset on, and all of them are in the payload.
 // A hole in the middle of what the owner has is zeros that the owner confirms.
+//
+// With Length 0 it asks for the chunk's place only.
 type ReadChunk struct {
 	Ino    inode.Ino
 	Chunk  uint64
 	Offset uint32
 	Length uint32
 	Gen    uint32 // inode.Attr.TruncGen
+	Share  bool   // tell the chunk's place: the client is attached
 }
 
 // ReadChunkReply precedes the payload.
-type ReadChunkReply struct{ Present uint32 }
+type ReadChunkReply struct {
+	Present uint32
+	Place   Place
+}
+
+// Place is where a chunk's bytes are in the shard's segment files: store.Place, for attached clients. Held: there is one, and the rest is on the
+// wire.
+type Place struct {
+	Held    bool
+	Slot    uint32
+	Serial  uint32
+	Segment uint32
+	Offset  uint64
+	Bytes   uint32
+}
+
+// Attachment is what an attached client works with. Paths are the daemon's: a client that finds another board there, or none, does without.
+type Attachment struct {
+	Board        string `json:"board"`         // directory of the board's files
+	Incarnation  uint64 `json:"incarnation"`   // that the board shows
+	Segments     string `json:"segments"`      // path of the segment files, up to their number
+	SegmentBytes int64  `json:"segment_bytes"` // of each
+	Huge         bool   `json:"huge"`          // they are made of huge pages
+}
 
 // WriteChunk stores the payload at Offset of one chunk. Length == payload length.
 type WriteChunk struct {
@@ -98,7 +128,31 @@ type WriteChunk struct {
 	Offset    uint32
 	Length    uint32
 	Gen       uint32
-	ChunkBits uint8 // chunk size of the file: Offset+Length ≤ 1 << ChunkBits
+	ChunkBits uint8  // chunk size of the file: Offset+Length ≤ 1 << ChunkBits
+	Share     bool   // as in ReadChunk
+	End       uint64 // ≠ 0: then do what Extend does, in the same step; for an inode of the same shard
+}
+
+// WrittenReply answers a write. HasAttr: the attributes after the extension that was asked for.
+type WrittenReply struct {
+	Place   Place
+	HasAttr bool
+	Attr    inode.Attr
+}
+
+// BeginWriteReply says where an attached client puts the bytes of a write. The request carries an operation number (Header.Op), which is the
+// write's name from then on; repeating the request finds the same write. Its room is kept until EndWrite names it, its time is over, or the
+// client is gone.
+type BeginWriteReply struct{ Place Place }
+
+// EndWrite ends what BeginWrite began: the bytes are in place and count from now on, or (Commit false) never will. EIDRM if the shard does not
+// know the write (any more): the bytes do not count. End and Gen as in WriteChunk.
+type EndWrite struct {
+	Ref    uint64 // Header.Op of the BeginWrite
+	Commit bool
+	Ino    inode.Ino
+	End    uint64
+	Gen    uint32
 }
 
 // ReserveChunk makes sure that later writes to [0, Length) of the chunk do not fail for want of space.

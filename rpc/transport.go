@@ -102,6 +102,15 @@ type Service interface {
 	Gone(p Peer)
 }
 
+// Poller is a Service that waits for something beside the network. Its methods are called like those of Service.
+type Poller interface {
+	// EventFD is a descriptor that is readable as long as Poll has something to do; −1: there is no such thing. It stays the same.
+	EventFD() int
+	// Poll does what there is to do. The transport calls it after the service was busy, often while it says that it still is, and
+	// when EventFD is readable.
+	Poll() (busy bool)
+}
+
 // Peer is a connected client as a server transport sees it. It is made when a Hello arrives, before Serve sees the Hello.
 type Peer interface {
 	Client() uint64  // from the Hello's header

@@ -699,7 +699,7 @@ static void bfs_server_sleep(bfs_server *server)
     __atomic_store_n(&server->asleep, 1, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&server->wake, __ATOMIC_SEQ_CST) == 0 && ucp_worker_arm(server->worker.ucp) == UCS_OK) {
         server->waiter.sleeps++;
-        if (bfs_poll_fd(server->worker.event_fd, nap))
+        if (bfs_poll_fds(server->worker.event_fd, server->watch_busy ? server->watch_fd : -1, nap))
             server->waiter.idle = 0;
         else if (nap >= 0 && bfs_now() >= server->next_reap)
             bfs_reap(server);
@@ -707,27 +707,40 @@ static void bfs_server_sleep(bfs_server *server)
     __atomic_store_n(&server->asleep, 0, __ATOMIC_SEQ_CST);
 }
 
+/* Does what is to be done when there is nothing to do. */
+static int bfs_server_idle(bfs_server *server)
+{
+    int step = bfs_waiter_next(&server->waiter);
+    if (step == BFS_SPIN)
+        bfs_relax();
+    else if (step == BFS_YIELD)
+        bfs_yield(&server->waiter);
+    else
+        bfs_server_sleep(server);
+    return step;
+}
+
 uint32_t bfs_server_poll(bfs_server *server)
 {
+    if (!server->watch_turn || server->outbox != NULL)
+        server->waiter.idle = 0;
+    server->watch_turn = 0;
     bfs_server_flush(server);
-    server->waiter.idle = 0;
-    for (;;) {
+    for (uint32_t turns = 1;; turns++) {
         unsigned progress = bfs_server_progress(server);
         if (++server->rounds % 4096 == 0 && server->visible_conns > 0 && bfs_now() >= server->next_reap)
             bfs_reap(server);
         if (server->event_count > 0 || __atomic_load_n(&server->wake, __ATOMIC_RELAXED) != 0)
             break;
-        if (progress != 0) {
+        int step = BFS_SPIN;
+        if (progress != 0)
             server->waiter.idle = 0;
-            continue;
-        }
-        int step = bfs_waiter_next(&server->waiter);
-        if (step == BFS_SPIN)
-            bfs_relax();
-        else if (step == BFS_YIELD)
-            bfs_yield(&server->waiter);
         else
-            bfs_server_sleep(server);
+            step = bfs_server_idle(server);
+        if (server->watch_busy && (step != BFS_SPIN || turns % BFS_WATCH_POLLS == 0)) {
+            server->watch_turn = 1;
+            break;
+        }
     }
     bfs_event *events      = server->events;
     uint32_t   capacity    = server->event_capacity;
@@ -797,6 +810,7 @@ bfs_server *bfs_server_open(bfs_context *context, uint64_t rendezvous_bytes, uin
     }
     bfs_waiter_init(&server->waiter, spin_polls, yield_polls);
     server->outbox_end           = &server->outbox;
+    server->watch_fd             = -1;
     server->next_reap            = bfs_now() + BFS_REAP_NS;
     server->rendezvous_bytes     = rendezvous_bytes;
     server->rendezvous_tcp_bytes = rendezvous_tcp_bytes;

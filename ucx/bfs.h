@@ -25,7 +25,7 @@ enum {
     BFS_TYPE_HELLO   = 1,
     BFS_NO_SESSION   = 4, /* rpc.StatusNoSession */
     BFS_MAGIC        = 0x31534642,
-    BFS_VERSION      = 1
+    BFS_VERSION      = 2
 };
 
 /* Active-message ids. */
@@ -44,6 +44,7 @@ enum {
     BFS_SLOT_BITS     = 16,
     BFS_SPIN_MIN      = 200,
     BFS_CROWD_MOST    = 32,
+    BFS_WATCH_POLLS   = 16,  /* empty polls of the network between two looks at the service's own events */
     BFS_YIELD_DEAR_NS = 2500 /* a sched_yield that takes longer gave the core to somebody who wanted it */
 };
 
@@ -68,7 +69,8 @@ int64_t bfs_yield(bfs_waiter *waiter); /* → the time afterwards */
 int64_t bfs_now(void);                 /* CLOCK_MONOTONIC, ns */
 void    bfs_futex_wait(uint32_t *word, uint32_t expected, int64_t timeout_ns);
 void    bfs_futex_wake(uint32_t *word);
-int     bfs_poll_fd(int fd, int64_t timeout_ns); /* → 1 readable, 0 not */
+int     bfs_poll_fd(int fd, int64_t timeout_ns);             /* → 1 readable, 0 not */
+int     bfs_poll_fds(int fd, int other, int64_t timeout_ns); /* → 1 one of them is; a negative one is not looked at */
 
 static inline void bfs_relax(void)
 {
@@ -353,26 +355,29 @@ typedef struct bfs_server_stats {
 } bfs_server_stats;
 
 struct bfs_server {
-    bfs_worker       worker;
-    bfs_gate        *gate;
-    bfs_waiter       waiter;
-    bfs_event       *events, *spare; /* spare: the batch that Go reads now */
-    uint32_t         event_count, event_capacity, spare_capacity;
-    bfs_req        **reqs;
-    uint32_t         req_count, req_capacity;
-    bfs_req         *free_reqs;
-    bfs_req         *outbox, **outbox_end;
-    bfs_req         *done; /* answered, and Go knows it: to be released */
-    bfs_peer       **peers;
-    uint32_t         peer_count, peer_capacity;
-    bfs_conn        *conns;
-    uint32_t         condemned; /* connections to be closed as soon as no callback is on the stack */
-    uint32_t         rounds;
-    uint32_t         visible_conns;
-    uint32_t         wake;   /* atomic: Submit or Stop wants the loop to return */
-    uint32_t         asleep; /* atomic */
-    int64_t          next_reap;
-    uint64_t         rendezvous_bytes, rendezvous_tcp_bytes;
+    bfs_worker worker;
+    bfs_gate  *gate;
+    bfs_waiter waiter;
+    bfs_event *events, *spare; /* spare: the batch that Go reads now */
+    uint32_t   event_count, event_capacity, spare_capacity;
+    bfs_req  **reqs;
+    uint32_t   req_count, req_capacity;
+    bfs_req   *free_reqs;
+    bfs_req   *outbox, **outbox_end;
+    bfs_req   *done; /* answered, and Go knows it: to be released */
+    bfs_peer **peers;
+    uint32_t   peer_count, peer_capacity;
+    bfs_conn  *conns;
+    uint32_t   condemned; /* connections to be closed as soon as no callback is on the stack */
+    uint32_t   rounds;
+    uint32_t   visible_conns;
+    uint32_t   wake;       /* atomic: Submit or Stop wants the loop to return */
+    uint32_t   asleep;     /* atomic */
+    int32_t    watch_fd;   /* the service's own events, or −1 */
+    int32_t    watch_busy; /* it waits for some: Go wants to look for them now and then, and a sleep ends with them */
+    int32_t    watch_turn; /* the last poll ended for that */
+    int64_t    next_reap;
+    uint64_t   rendezvous_bytes, rendezvous_tcp_bytes;
     bfs_server_stats stats;
 };
 
@@ -381,13 +386,13 @@ bfs_server *bfs_server_open(bfs_context *context, uint64_t rendezvous_bytes, uin
 void        bfs_server_close(bfs_server *server);
 int         bfs_server_listen(bfs_server *server, const struct sockaddr_storage *address, socklen_t bytes, char *actual,
                               size_t actual_bytes);
-uint32_t    bfs_server_poll(bfs_server *server); /* → number of events in spare; 0 only after a wake-up */
-void        bfs_server_flush(bfs_server *server);
-void        bfs_server_drain(bfs_server *server, int64_t budget_ns);
-void        bfs_server_wake(bfs_server *server);
-int         bfs_req_recv(bfs_req *req, void *dst); /* → 1 done, 0 later, < 0 ucs_status_t */
-void        bfs_req_release(bfs_req *req);
-void        bfs_peer_close(bfs_peer *peer);
+uint32_t bfs_server_poll(bfs_server *server); /* → number of events in spare; 0 after a wake-up, or while watch_busy */
+void     bfs_server_flush(bfs_server *server);
+void     bfs_server_drain(bfs_server *server, int64_t budget_ns);
+void     bfs_server_wake(bfs_server *server);
+int      bfs_req_recv(bfs_req *req, void *dst); /* → 1 done, 0 later, < 0 ucs_status_t */
+void     bfs_req_release(bfs_req *req);
+void     bfs_peer_close(bfs_peer *peer);
 
 /* ---- memory.c ---- */
 

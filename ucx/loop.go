@@ -32,6 +32,7 @@ type LoopOptions struct{}
 type ShardLoop struct {
 	c       *C.bfs_server // owned by Run's goroutine, but see mu
 	service rpc.Service
+	poller  rpc.Poller // the service, if it waits for more than the network
 	address []byte
 
 	requests []*request // by index of the C request
@@ -57,7 +58,12 @@ func (c *Context) NewShardLoop(service rpc.Service, _ LoopOptions) (*ShardLoop, 
 		return nil, &rpc.TransportError{Remote: "UCX", Reason: statusText(int(status))}
 	}
 	address := C.GoBytes(unsafe.Pointer(server.worker.address), C.int(server.worker.address_bytes))
-	return &ShardLoop{c: server, service: service, address: address}, nil
+	l := &ShardLoop{c: server, service: service, address: address}
+	if p, ok := service.(rpc.Poller); ok && p.EventFD() >= 0 {
+		l.poller = p
+		server.watch_fd = C.int32_t(p.EventFD())
+	}
+	return l, nil
 }
 
 // Address is what rpc.Target.Worker wants: this process's identity and the UCX worker address.
@@ -98,9 +104,20 @@ func (l *ShardLoop) Run() {
 		if atomic.SwapUint32((*uint32)(unsafe.Pointer(&l.c.wake)), 0) != 0 && !l.runSubmitted() {
 			break
 		}
+		if l.poller != nil {
+			l.watch()
+		}
 	}
 	C.bfs_server_drain(l.c, C.int64_t(drainAtMost))
 	l.free()
+}
+
+// watch looks for the service's own events. While it waits for some, the loop comes here often, and a sleep ends with them.
+func (l *ShardLoop) watch() {
+	l.c.watch_busy = 0
+	if l.poller.Poll() {
+		l.c.watch_busy = 1
+	}
 }
 
 // runSubmitted is false when the loop is to end: it was stopped, and all that was submitted before has been run.

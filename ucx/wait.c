@@ -75,11 +75,16 @@ void bfs_futex_wake(uint32_t *word)
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
+int bfs_poll_fds(int fd, int other, int64_t timeout_ns)
+{
+    struct pollfd   p[2] = {{.fd = fd, .events = POLLIN}, {.fd = other, .events = POLLIN}};
+    struct timespec t    = bfs_timespec(timeout_ns);
+    return ppoll(p, 2, timeout_ns < 0 ? NULL : &t, NULL) > 0;
+}
+
 int bfs_poll_fd(int fd, int64_t timeout_ns)
 {
-    struct pollfd   p = {.fd = fd, .events = POLLIN};
-    struct timespec t = bfs_timespec(timeout_ns);
-    return ppoll(&p, 1, timeout_ns < 0 ? NULL : &t, NULL) > 0;
+    return bfs_poll_fds(fd, -1, timeout_ns);
 }
 
 /* Reads a small file of /proc; → bytes read, 0 on any failure. EINTR is Go's preemption signal. */

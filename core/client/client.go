@@ -9,6 +9,7 @@
 //   - path.go, walk.go, perm.go: from a path to a directory entry and what the caller may do with it.
 //   - open.go, file.go, inodes.go: open files, and what is known of their inodes.
 //   - plan.go, read.go, write.go, local.go: byte ranges to chunk pieces to messages, and what their answers mean.
+//   - reach.go, direct.go: data of shards on this machine, moved without them.
 //   - names.go, rename.go, attr.go, dir.go: the rest of the name space.
 //   - space.go: statfs, allocation, layouts, locate. stats.go: counters. reopen.go: a shard that came back. cached.go: Options.CacheMode.
 //
@@ -64,8 +65,15 @@ type Options struct {
 	// version at open only: until it opens the file again, a process may not see what others write.
 	CacheMode       string
 	ChunkCacheBytes int64
-	ClientID        uint64        // the Identity.Client of the pools
-	Layout          layout.Layout // of new files whose directory says nothing; Strategy None: the server's default
+	ClientID        uint64 // the Identity.Client of the pools
+	// Shortcut says which data of this machine's shards this process moves itself: one of the Shortcut modes; "" is off. It needs
+	// HostID, PID and PIDStart, which are those of the pools' Identity.
+	Shortcut string
+	MapBytes int64 // bound on what is kept mapped for it; 0: 8 GiB
+	HostID   string
+	PID      uint32
+	PIDStart uint64
+	Layout   layout.Layout // of new files whose directory says nothing; Strategy None: the server's default
 	// Refresh gives the cluster map that holds now. It is asked when a server refuses ours, so that later calls know better;
 	// the call that was refused fails. May be nil.
 	Refresh func(ctx context.Context) (*layout.Map, error)
@@ -73,15 +81,16 @@ type Options struct {
 
 // Client is one process's view of a file system. Make it with New, end it with Close.
 type Client struct {
-	o       Options
-	cluster atomic.Pointer[layout.Map]
-	lanes   []*lane
-	turn    atomic.Uint32 // which lane takes the next call when all are busy
-	umask   atomic.Uint32
-	inodes  table
-	counts  counters
-	cache   *dataCache // nil when CacheMode is off
-	closed  atomic.Bool
+	o        Options
+	cluster  atomic.Pointer[layout.Map]
+	lanes    []*lane
+	turn     atomic.Uint32 // which lane takes the next call when all are busy
+	umask    atomic.Uint32
+	inodes   table
+	counts   counters
+	cache    *dataCache // nil when CacheMode is off
+	shortcut *shortcut  // nil when Shortcut is off
+	closed   atomic.Bool
 
 	sessions sessions // reopen.go
 }
@@ -133,6 +142,12 @@ func New(o Options) (*Client, error) {
 	c.sessions.incarnation = map[uint32]uint64{}
 	for _, p := range o.Pools {
 		c.lanes = append(c.lanes, &lane{pool: p, transport: p.Transport()})
+	}
+	switch o.Shortcut {
+	case "", ShortcutOff, ShortcutRead, ShortcutReadWrite:
+		c.shortcut = newShortcut(&c.o)
+	default:
+		return nil, fserr.New("init", "", syscall.EINVAL, errors.Errorf("unknown shortcut mode %q", o.Shortcut))
 	}
 	switch o.CacheMode {
 	case "", "off":
@@ -191,6 +206,11 @@ func (c *Client) Close(ctx context.Context) (stillOpen int, err error) {
 	}
 	if c.cache != nil {
 		if closeErr := c.cache.close(); closeErr != nil && err == nil {
+			err = closeErr
+		}
+	}
+	if c.shortcut != nil {
+		if closeErr := c.shortcut.close(); closeErr != nil && err == nil {
 			err = closeErr
 		}
 	}

@@ -27,6 +27,7 @@ type File struct {
 	refs   atomic.Int32
 
 	sequence cache.Sequence // of reads, for reading ahead; used with a cache only
+	tally    tally          // of what took no message
 
 	// posMu is held during a sequential call, also while it waits: two Reads of one description get different bytes.
 	posMu sync.Mutex
@@ -66,6 +67,7 @@ func (f *File) Close(ctx context.Context) error {
 	}
 	o := f.c.begin(ctx, opClose)
 	f.c.inodes.detach(f) // before the release: see ReopenHandles
+	f.c.counts.add(&f.tally)
 	err := o.releaseHandle(f.in.ino, f.handle, f.in.takeMtime())
 	return o.end(f.name, err)
 }

@@ -30,6 +30,9 @@ type openInode struct {
 
 	mu sync.Mutex
 	k  known
+
+	bounds bounds // what of k the reads and writes without messages need
+	grants grants // places of chunks on this machine
 }
 
 // known is what a read or write needs to know of a file. It may be old; see the package comment for why that is safe.
@@ -77,6 +80,7 @@ func (in *openInode) learn(a *inode.Attr) {
 		k.version = a.Version
 		k.layout, k.mtime = a.Layout, a.Mtime
 	}
+	in.bounds.follow(k)
 }
 
 // learnRuns takes in placement runs that were asked for when gen and version were the inode's.

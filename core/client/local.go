@@ -157,7 +157,7 @@ func (o *op) writeToWinners(in *openInode, k *known) error {
 		}
 		if owner != p.shard {
 			p.shard = owner
-			o.sendPiece(in, k, p)
+			o.sendPiece(k, p)
 		}
 	}
 	if o.used == 0 {

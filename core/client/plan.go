@@ -28,7 +28,17 @@ type piece struct {
 	pos    uint64    // first byte in the file
 	buf    []byte    // the caller's memory
 	call   *rpc.Call // nil: nobody to ask
+
+	in     *openInode
+	reach  *reach // the owner's memory, if this process reaches into it
+	done   bool   // moved without a message
+	absent bool   // done, and the owner did not have all of it
+	ref    uint64 // of a write that was begun at the owner; 0: none
+	filled bool   // its bytes are in place
 }
+
+// failed reports whether the message that moved the piece, if there was one, has failed.
+func (p *piece) failed() bool { return p.call != nil && p.call.Err != nil }
 
 // cursor cuts a range of a file that lies in a vector of buffers into pieces, in ascending order.
 type cursor struct {
@@ -80,6 +90,7 @@ func (o *op) window(in *openInode, k *known, c *cursor) bool {
 		if !ok {
 			break
 		}
+		p.in = in
 		p.shard, p.placed = k.owner(in.ino, p.chunk)
 		o.pieces = append(o.pieces, p)
 	}

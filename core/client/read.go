@@ -27,6 +27,9 @@ import (
 
 // Pread reads len(p) bytes at off. Fewer, and no error, mean the end of the file.
 func (f *File) Pread(ctx context.Context, p []byte, off int64) (int, error) {
+	if f.directRead(p, off) {
+		return len(p), nil
+	}
 	o := f.c.begin(ctx, opRead)
 	o.one[0] = p
 	n, err := o.preadv(f, o.one[:], off)
@@ -42,6 +45,9 @@ func (f *File) Preadv(ctx context.Context, bufs [][]byte, off int64) (int, error
 
 // Read reads at the position and advances it.
 func (f *File) Read(ctx context.Context, p []byte) (int, error) {
+	if f.directReadNext(p) {
+		return len(p), nil
+	}
 	o := f.c.begin(ctx, opRead)
 	o.one[0] = p
 	n, err := o.readv(f, o.one[:])
@@ -53,6 +59,17 @@ func (f *File) Readv(ctx context.Context, bufs [][]byte) (int, error) {
 	o := f.c.begin(ctx, opRead)
 	n, err := o.readv(f, bufs)
 	return n, o.end(f.name, err)
+}
+
+// directReadNext is directRead at the position.
+func (f *File) directReadNext(p []byte) bool {
+	f.posMu.Lock()
+	defer f.posMu.Unlock()
+	if !f.directRead(p, f.pos) {
+		return false
+	}
+	f.pos += int64(len(p))
+	return true
 }
 
 func (o *op) readv(f *File, bufs [][]byte) (int, error) {
@@ -180,9 +197,12 @@ func (o *op) pass(in *openInode, k *known, bufs [][]byte, pos, from, to uint64, 
 			}
 			return holes, nil
 		}
+		o.attach()
 		o.reset()
 		for i := range o.pieces {
-			o.askPiece(in, k, &o.pieces[i])
+			if p := &o.pieces[i]; !o.readNear(p, k.gen) {
+				o.askPiece(in, k, p, len(p.buf) >= placeFirst)
+			}
 		}
 		var ask *rpc.Call
 		if last && withAttr {
@@ -196,16 +216,21 @@ func (o *op) pass(in *openInode, k *known, bufs [][]byte, pos, from, to uint64, 
 		if err := o.staleOrFailed(); err != nil {
 			return holes, err
 		}
-		for i := range o.pieces {
-			absent, err := o.takePiece(&o.pieces[i])
-			if err != nil {
+		if ask != nil {
+			if *attr, err = o.attrOf(ask, in.ino); err != nil {
 				return holes, err
 			}
-			holes = holes || absent
 		}
-		if ask != nil {
-			*attr, err = o.attrOf(ask, in.ino)
+		for i := range o.pieces {
+			if err := o.takePiece(&o.pieces[i], k.gen); err != nil {
+				return holes, err
+			}
+		}
+		if err := o.askForRest(in, k); err != nil {
 			return holes, err
+		}
+		for i := range o.pieces {
+			holes = holes || o.pieces[i].absent
 		}
 		if last {
 			return holes, nil
@@ -213,32 +238,78 @@ func (o *op) pass(in *openInode, k *known, bufs [][]byte, pos, from, to uint64, 
 	}
 }
 
-// askPiece adds the message that reads a piece.
-func (o *op) askPiece(in *openInode, k *known, p *piece) {
+// askPiece adds the message that reads a piece; with placeOnly, where it can be read without one, the message that asks for that place.
+func (o *op) askPiece(in *openInode, k *known, p *piece, placeOnly bool) {
 	if !p.placed {
 		return
 	}
-	m := rpc.ReadChunk{Ino: in.ino, Chunk: p.chunk, Offset: p.off, Length: uint32(len(p.buf)), Gen: k.gen}
+	m := rpc.ReadChunk{
+		Ino: in.ino, Chunk: p.chunk, Offset: p.off, Length: uint32(len(p.buf)), Gen: k.gen, Share: p.reach != nil,
+	}
 	p.call = o.call(rpc.MsgReadChunk, p.shard)
+	if placeOnly && p.reach != nil {
+		m.Length = 0
+	} else {
+		p.call.In = p.buf
+	}
 	p.call.Body = m.AppendTo(p.call.Body)
-	p.call.In = p.buf
 }
 
-// takePiece reads a piece's answer. absent: the owner does not have all of it; the rest is zeros for now.
-func (o *op) takePiece(p *piece) (absent bool, err error) {
-	if p.call == nil {
+// takePiece reads a piece's answer. What the owner does not have becomes zeros for now, and the piece absent. A piece of which only the place
+// was asked for is read there; if that does not work, it is not done afterwards.
+func (o *op) takePiece(p *piece, gen uint32) error {
+	switch {
+	case p.done:
+		return nil
+	case p.call == nil:
 		clear(p.buf)
-		return true, nil
+		p.done, p.absent = true, true
+		return nil
 	}
 	var reply rpc.ReadChunkReply
 	if err := reply.Decode(p.call.Answer); err != nil {
-		return false, o.broken(p.call, "answer to a read does not parse")
+		return o.broken(p.call, "answer to a read does not parse")
+	}
+	placed := p.in.learnPlace(p, &reply.Place, gen)
+	if p.call.In == nil {
+		if placed {
+			o.readNear(p, gen)
+		}
+		return nil
 	}
 	if int(reply.Present) != p.call.Received || p.call.Received > len(p.buf) {
-		return false, o.broken(p.call, "a read's payload is not as long as its answer says")
+		return o.broken(p.call, "a read's payload is not as long as its answer says")
 	}
 	clear(p.buf[reply.Present:])
-	return int(reply.Present) < len(p.buf), nil
+	p.done, p.absent = true, int(reply.Present) < len(p.buf)
+	return nil
+}
+
+// askForRest reads by message what could not be read in place: a chunk that does not exist yet, or has just moved.
+func (o *op) askForRest(in *openInode, k *known) error {
+	rest := false
+	for i := range o.pieces {
+		rest = rest || !o.pieces[i].done
+	}
+	if !rest {
+		return nil
+	}
+	o.reset()
+	for i := range o.pieces {
+		if p := &o.pieces[i]; !p.done {
+			o.askPiece(in, k, p, false)
+		}
+	}
+	o.exchange()
+	if err := o.staleOrFailed(); err != nil {
+		return err
+	}
+	for i := range o.pieces {
+		if err := o.takePiece(&o.pieces[i], k.gen); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // staleOrFailed is the outcome of an exchange of chunk messages: fserr.ErrStaleGeneration if anybody says so (the attempt

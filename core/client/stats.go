@@ -53,11 +53,23 @@ type counters struct {
 	reopened     atomic.Uint64
 	bytesRead    atomic.Uint64
 	bytesWritten atomic.Uint64
+	direct       atomic.Uint64
+}
+
+// add takes in what a file has counted.
+func (c *counters) add(t *tally) {
+	reads, writes := t.reads.Swap(0), t.writes.Swap(0)
+	c.ops[opRead].Add(reads)
+	c.ops[opWrite].Add(writes)
+	c.direct.Add(reads + writes)
+	c.bytesRead.Add(t.bytesRead.Swap(0))
+	c.bytesWritten.Add(t.bytesWritten.Swap(0))
 }
 
 // Stats is what a client has done. It is made to be printed as JSON.
 type Stats struct {
 	Operations   map[string]uint64 `json:"operations"` // calls by kind
+	Direct       uint64            `json:"direct"`     // reads and writes among them that took no message
 	Failed       uint64            `json:"failed"`     // calls that ended with an error
 	Restarts     uint64            `json:"restarts"`   // attempts begun anew because something had changed
 	Reopened     uint64            `json:"reopened_handles"`
@@ -73,8 +85,12 @@ type Stats struct {
 
 // Stats returns the counters; the result can be printed as JSON.
 func (c *Client) Stats() any {
+	for _, f := range c.inodes.list() {
+		c.counts.add(&f.tally)
+	}
 	s := Stats{
 		Operations:   map[string]uint64{},
+		Direct:       c.counts.direct.Load(),
 		Failed:       c.counts.failed.Load(),
 		Restarts:     c.counts.restarts.Load(),
 		Reopened:     c.counts.reopened.Load(),

@@ -22,6 +22,9 @@ import (
 // Pwrite writes p at off (with O_APPEND: at the end, as Linux does). Fewer bytes than len(p), and no error, mean
 // that the rest failed.
 func (f *File) Pwrite(ctx context.Context, p []byte, off int64) (int, error) {
+	if f.directWrite(p, off) {
+		return len(p), nil
+	}
 	o := f.c.begin(ctx, opWrite)
 	o.one[0] = p
 	n, _, err := o.pwritev(f, o.one[:], off)
@@ -37,6 +40,9 @@ func (f *File) Pwritev(ctx context.Context, bufs [][]byte, off int64) (int, erro
 
 // Write writes at the position, or with O_APPEND at the end, and sets the position to where it ended.
 func (f *File) Write(ctx context.Context, p []byte) (int, error) {
+	if f.directWriteNext(p) {
+		return len(p), nil
+	}
 	o := f.c.begin(ctx, opWrite)
 	o.one[0] = p
 	n, err := o.writev(f, o.one[:])
@@ -48,6 +54,17 @@ func (f *File) Writev(ctx context.Context, bufs [][]byte) (int, error) {
 	o := f.c.begin(ctx, opWrite)
 	n, err := o.writev(f, bufs)
 	return n, o.end(f.name, err)
+}
+
+// directWriteNext is directWrite at the position.
+func (f *File) directWriteNext(p []byte) bool {
+	f.posMu.Lock()
+	defer f.posMu.Unlock()
+	if !f.directWrite(p, f.pos) {
+		return false
+	}
+	f.pos += int64(len(p))
+	return true
 }
 
 func (o *op) writev(f *File, bufs [][]byte) (int, error) {
@@ -187,30 +204,95 @@ func (o *op) writeOnce(in *openInode, k *known, bufs [][]byte, pos, want uint64)
 // get their place by this write, along with that, so that nobody sees the bytes as a hole. done is the length of the part in place
 // after an error.
 func (o *op) writeWindow(in *openInode, k *known, end uint64) (extended bool, done uint64, err error) {
-	o.reset()
-	for i := range o.pieces {
-		o.sendPiece(in, k, &o.pieces[i])
-	}
 	extended = end > k.size
-	if o.homeless() {
-		o.exchange()
-		if err := o.staleOrFailed(); err != nil {
-			return false, o.inPlace(k, !extended), err
-		}
-		return extended, 0, o.publish(in, k, end)
+	homeless := o.homeless()
+	published := end
+	if !extended || homeless {
+		published = 0
 	}
-	var extend *rpc.Call
-	if extended {
-		extend = o.sendEnd(in, k, end)
+	if extend, err := o.movePieces(in, k, published); err != nil {
+		return false, o.inPlace(k, !extended || extend != nil && extend.Err == nil), err
 	}
-	o.exchange()
-	if err := o.staleOrFailed(); err != nil {
-		return false, o.inPlace(k, extend == nil || extend.Err == nil), err
-	}
-	if extend != nil {
-		err = o.takeEnd(in, k, extend)
+	if homeless {
+		err = o.publish(in, k, end)
 	}
 	return extended, 0, err
+}
+
+// movePieces brings the pieces into place: without a message where bytes are overwritten on this machine, in two where they are new there,
+// by message elsewhere. With end ≠ 0 the file's new end is published along with the last of these messages; extend is the call that did it.
+func (o *op) movePieces(in *openInode, k *known, end uint64) (extend *rpc.Call, err error) {
+	o.attach()
+	for i := range o.pieces {
+		o.overwriteNear(&o.pieces[i], k.gen)
+	}
+	if o.c.shortcut != nil {
+		if err := o.beginNear(k); err != nil {
+			return nil, err
+		}
+	}
+	o.reset()
+	for i := range o.pieces {
+		p := &o.pieces[i]
+		switch {
+		case p.done:
+		case p.filled:
+			p.call = o.endRef(p, true)
+		default:
+			o.sendPiece(k, p)
+		}
+	}
+	extend = o.sendEndAlong(in, k, end)
+	if o.used == 0 {
+		return nil, nil
+	}
+	o.exchange()
+	if o.refsLost() { // once more, all by message: what is in place already is written again
+		o.reset()
+		for i := range o.pieces {
+			if p := &o.pieces[i]; !p.done {
+				p.filled, p.ref = false, 0
+				o.sendPiece(k, p)
+			}
+		}
+		extend = o.sendEndAlong(in, k, end)
+		o.exchange()
+	}
+	if err := o.staleOrFailed(); err != nil {
+		return extend, err
+	}
+	for i := range o.pieces {
+		o.takeWritten(&o.pieces[i], k.gen)
+	}
+	if extend == nil {
+		return nil, nil
+	}
+	return extend, o.takeEnd(in, k, extend)
+}
+
+// sendEndAlong publishes the new end: with the message that moves the data, if there is only one and it goes to the inode's shard, else beside
+// the data, with a message of its own.
+func (o *op) sendEndAlong(in *openInode, k *known, end uint64) *rpc.Call {
+	if end == 0 {
+		return nil
+	}
+	for i := range o.pieces {
+		p := &o.pieces[i]
+		if p.call == nil || p.shard != in.ino.Shard() || o.used > 1 {
+			continue
+		}
+		p.call.Body = p.call.Body[:0]
+		if p.filled {
+			m := rpc.EndWrite{Ref: p.ref, Commit: true, Ino: in.ino, End: end, Gen: k.gen}
+			p.call.Body = m.AppendTo(p.call.Body)
+		} else {
+			m := p.message(k)
+			m.End = end
+			p.call.Body = m.AppendTo(p.call.Body)
+		}
+		return p.call
+	}
+	return o.sendEnd(in, k, end)
 }
 
 // sendEnd adds the message that makes the file at least end bytes long.
@@ -223,7 +305,7 @@ func (o *op) sendEnd(in *openInode, k *known, end uint64) *rpc.Call {
 
 // takeEnd reads its answer.
 func (o *op) takeEnd(in *openInode, k *known, call *rpc.Call) error {
-	attr, err := o.attrOf(call, in.ino)
+	attr, err := o.endAttr(call, in.ino)
 	if err != nil {
 		return err
 	}
@@ -235,11 +317,53 @@ func (o *op) takeEnd(in *openInode, k *known, call *rpc.Call) error {
 	return nil
 }
 
-// sendPiece adds the message that writes a piece.
-func (o *op) sendPiece(in *openInode, k *known, p *piece) {
-	m := rpc.WriteChunk{
-		Ino: in.ino, Chunk: p.chunk, Offset: p.off, Length: uint32(len(p.buf)), Gen: k.gen, ChunkBits: k.layout.ChunkBits,
+// endAttr is the attributes in the answer to a message that published the end.
+func (o *op) endAttr(call *rpc.Call, ino inode.Ino) (inode.Attr, error) {
+	if call.Header.Type == rpc.MsgExtend {
+		return o.attrOf(call, ino)
 	}
+	var reply rpc.WrittenReply
+	if err := reply.Decode(call.Answer); err != nil || !reply.HasAttr {
+		return inode.Attr{}, o.broken(call, "answer to a write does not parse")
+	}
+	if reason := checkAttr(&reply.Attr, ino, o.c.shards()); reason != "" {
+		return inode.Attr{}, o.broken(call, reason)
+	}
+	return reply.Attr, nil
+}
+
+// refsLost reports whether a shard does not know a begun write any more: it was restarted, or took this client for dead.
+func (o *op) refsLost() bool {
+	for i := range o.pieces {
+		if p := &o.pieces[i]; p.filled && p.failed() && declined(p.call) {
+			return true
+		}
+	}
+	return false
+}
+
+// takeWritten learns from a piece's answer where its chunk is.
+func (o *op) takeWritten(p *piece, gen uint32) {
+	if p.call == nil || p.reach == nil || p.call.Header.Type != rpc.MsgWriteChunk {
+		return
+	}
+	var reply rpc.WrittenReply
+	if reply.Decode(p.call.Answer) == nil {
+		p.in.learnPlace(p, &reply.Place, gen)
+	}
+}
+
+// message is what writes the piece.
+func (p *piece) message(k *known) rpc.WriteChunk {
+	return rpc.WriteChunk{
+		Ino: p.in.ino, Chunk: p.chunk, Offset: p.off, Length: uint32(len(p.buf)), Gen: k.gen, ChunkBits: k.layout.ChunkBits,
+		Share: p.reach != nil,
+	}
+}
+
+// sendPiece adds the message that writes a piece.
+func (o *op) sendPiece(k *known, p *piece) {
+	m := p.message(k)
 	p.call = o.call(rpc.MsgWriteChunk, p.shard)
 	p.call.Body = m.AppendTo(p.call.Body)
 	p.call.Out = p.buf
@@ -252,7 +376,7 @@ func (o *op) inPlace(k *known, published bool) uint64 {
 	end := start
 	for i := range o.pieces {
 		p := &o.pieces[i]
-		if !p.placed || p.call.Err != nil {
+		if !p.placed || p.failed() || !p.done && p.call == nil {
 			break
 		}
 		end = p.pos + uint64(len(p.buf))

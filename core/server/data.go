@@ -6,7 +6,9 @@ import (
 	"github.com/pkg/errors"
 
 	"github.com/benchfs/benchfs/core/layout"
+	"github.com/benchfs/benchfs/fserr"
 	"github.com/benchfs/benchfs/rpc"
+	"github.com/benchfs/benchfs/store"
 )
 
 // echo sends the payload back: the self-test of a new connection.
@@ -87,19 +89,27 @@ func (s *Shard) readChunk(r *rpc.Request) error {
 	if uint64(m.Offset)+uint64(m.Length) > 1<<layout.MaxChunkBits {
 		return &rpc.InvalidHeader{Reason: "range beyond the largest chunk"}
 	}
+	if s.device != nil {
+		return s.readFromDevice(r, &m)
+	}
 	view, err := s.o.Store.View(uint64(m.Ino), m.Chunk, m.Offset, m.Length, m.Gen)
 	if err != nil {
 		return err
 	}
+	s.sendView(r, &m, view)
+	return nil
+}
+
+// sendView answers with what a View shows.
+func (s *Shard) sendView(r *rpc.Request, m *rpc.ReadChunk, view store.View) {
 	o := s.newOp(r, opRead)
 	o.view = view
-	answer := rpc.ReadChunkReply{Present: uint32(len(view.Data))}
+	answer := rpc.ReadChunkReply{Present: uint32(len(view.Data)), Place: s.place(m.Ino, m.Chunk, m.Gen, m.Share)}
 	s.body = answer.AppendTo(s.body[:0])
 	if r.Reply(rpc.StatusOK, 0, s.body, view.Data) {
 		s.o.Store.Release(view)
 		s.freeOp(o)
 	}
-	return nil
 }
 
 // writeChunk takes the payload straight into the store's memory.
@@ -108,13 +118,14 @@ func (s *Shard) writeChunk(r *rpc.Request) error {
 	if err := m.Decode(r.Body); err != nil {
 		return err
 	}
-	switch {
-	case m.ChunkBits < layout.MinChunkBits || m.ChunkBits > layout.MaxChunkBits:
-		return &rpc.InvalidHeader{Reason: "chunk size out of range"}
-	case uint64(m.Offset)+uint64(m.Length) > 1<<m.ChunkBits:
-		return &rpc.InvalidHeader{Reason: "range beyond the chunk"}
-	case uint64(m.Length) != r.Header.BulkLen || m.Length == 0:
+	if err := checkWrite(&m); err != nil {
+		return err
+	}
+	if uint64(m.Length) != r.Header.BulkLen {
 		return &rpc.InvalidHeader{Reason: "payload length does not match the range"}
+	}
+	if s.queued(r) {
+		return nil
 	}
 	w, err := s.o.Store.Begin(uint64(m.Ino), m.Chunk, m.Offset, m.Length, m.Gen, m.ChunkBits)
 	if err != nil {
@@ -143,11 +154,36 @@ func (s *Shard) written(r *rpc.Request, o *op, err error) {
 		s.fail(r, err)
 		return
 	}
-	if err := s.o.Store.Commit(w); err != nil {
+	if s.device != nil {
+		s.commitToDevice(r, w)
+		return
+	}
+	s.committed(r, s.o.Store.Commit(w))
+}
+
+// committed goes on when the bytes are in the store, or will not be.
+func (s *Shard) committed(r *rpc.Request, err error) {
+	if err != nil {
 		s.fail(r, err)
 		return
 	}
-	r.Reply(rpc.StatusOK, 0, nil, nil)
+	s.finishWrite(r)
+}
+
+// finishWrite answers a WriteChunk whose bytes count now, after the rest of what it asks for.
+func (s *Shard) finishWrite(r *rpc.Request) {
+	var m rpc.WriteChunk
+	err := m.Decode(r.Body)
+	if err == nil {
+		err = s.wrote(r, s.place(m.Ino, m.Chunk, m.Gen, m.Share), m.Ino, m.End, m.Gen)
+	}
+	switch {
+	case errors.Is(err, fserr.ErrBusy): // not to be parked: the payload cannot be had again, the client repeats the whole
+		s.release(r)
+		r.Reply(rpc.StatusBusy, 0, nil, nil)
+	case err != nil:
+		s.fail(r, err)
+	}
 }
 
 func (s *Shard) reserveChunk(r *rpc.Request) error {
@@ -157,6 +193,9 @@ func (s *Shard) reserveChunk(r *rpc.Request) error {
 	}
 	if m.ChunkBits < layout.MinChunkBits || m.ChunkBits > layout.MaxChunkBits || uint64(m.Length) > 1<<m.ChunkBits {
 		return &rpc.InvalidHeader{Reason: "length beyond the chunk"}
+	}
+	if s.device != nil {
+		return s.reserveOnDevice(r, &m)
 	}
 	if err := s.o.Store.Reserve(uint64(m.Ino), m.Chunk, m.Length, m.Gen, m.ChunkBits); err != nil {
 		return err

@@ -2,11 +2,10 @@ package server
 
 import (
 	"crypto/subtle"
-	"os"
-	"strconv"
-	"strings"
 	"time"
 
+	"github.com/benchfs/benchfs/internal/procfs"
+	"github.com/benchfs/benchfs/meta"
 	"github.com/benchfs/benchfs/rpc"
 )
 
@@ -115,6 +114,7 @@ func (s *Shard) endSession(p rpc.Peer, orderly bool) {
 
 func (s *Shard) dropClient(client uint64) {
 	delete(s.clients, client)
+	s.abortWrites(func(id meta.ReqID, _ begunWrite) bool { return id.Client == client })
 	s.o.Meta.DropClient(client)
 	s.purge()
 }
@@ -122,7 +122,7 @@ func (s *Shard) dropClient(client uint64) {
 // checkClients drops the clients whose process has ended (seen on this host) or whose grace time is over (elsewhere).
 func (s *Shard) checkClients(now time.Time) {
 	for id, state := range s.clients {
-		dead := state.local && !processRuns(state.pid, state.pidStart)
+		dead := state.local && !procfs.Runs(state.pid, state.pidStart)
 		if !dead && (state.sessions > 0 || now.Sub(state.since) < s.o.Grace) {
 			continue
 		}
@@ -135,27 +135,4 @@ func (s *Shard) checkClients(now time.Time) {
 		s.log.Info("client is gone; its handles are released", "pid", state.pid, "sessions", state.sessions)
 		s.dropClient(id)
 	}
-}
-
-// processRuns reports whether the process with this pid and start time (field 22 of /proc/PID/stat, proc(5)) exists. When that
-// cannot be read for another reason than its absence, the answer is yes: a client is not cut off on a guess.
-func processRuns(pid uint32, start uint64) bool {
-	text, err := os.ReadFile("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/stat")
-	if err != nil {
-		return !os.IsNotExist(err)
-	}
-	_, rest, ok := strings.Cut(string(text), ") ")
-	if !ok {
-		return true
-	}
-	fields := strings.Fields(rest)
-	const startTime = 22 - 3 // fields after the command begin with number 3
-	if len(fields) <= startTime {
-		return true
-	}
-	if fields[0] == "Z" {
-		return false
-	}
-	seen, err := strconv.ParseUint(fields[startTime], 10, 64)
-	return err != nil || start == 0 || seen == start
 }

@@ -41,6 +41,8 @@ type Options struct {
 	ChunkBits   uint8       // default of new files, told to clients
 	Meta        *meta.Shard
 	Store       store.Store
+	Board       store.Board   // for clients of this machine that move data themselves, if Store is store.Shareable; nil: there are none
+	BoardDir    string        // where they find it
 	Peers       *rpc.Pool     // connections to the other shards, for coordinators; used by their goroutines only
 	Describe    func() []byte // the node's registry record, for clients that know a socket address only
 	Grace       time.Duration // how long a vanished client's open handles are kept for its return; 0 = 30 s
@@ -58,21 +60,25 @@ type Shard struct {
 	sessions map[uint32]*session // by slot
 	clients  map[uint64]*clientState
 	parked   []parkedRequest
-	waiters  []chan struct{}         // coordinators waiting for a release
-	running  map[meta.ReqID]struct{} // operations with an Op that a coordinator is working on
-	tasks    map[inode.Ino]struct{}  // truncates under way
-	purging  bool                    // the purge goroutine runs
-	solving  bool                    // the goroutine that asks coordinators about prepared operations runs
-	freeOps  *op                     // free list
-	body     []byte                  // scratch for replies
-	retrying bool                    // parked requests are being served again
-	again    bool                    // something was released meanwhile
-	counts   [rpc.MsgMax]uint64      // requests by type
-	unknown  uint64                  // requests of unknown type
-	refused  uint64                  // handshakes refused
-	started  time.Time               // of Start, for the grace time of orphans
-	swept    bool                    // orphans of the last incarnation are gone
-	busyTx   map[uint64]struct{}     // operations that a goroutine of this incarnation drives
+	waiters  []chan struct{}           // coordinators waiting for a release
+	running  map[meta.ReqID]struct{}   // operations with an Op that a coordinator is working on
+	tasks    map[inode.Ino]struct{}    // truncates under way
+	purging  bool                      // the purge goroutine runs
+	solving  bool                      // the goroutine that asks coordinators about prepared operations runs
+	freeOps  *op                       // free list
+	body     []byte                    // scratch for replies
+	retrying bool                      // parked requests are being served again
+	again    bool                      // something was released meanwhile
+	counts   [rpc.MsgMax]uint64        // requests by type
+	unknown  uint64                    // requests of unknown type
+	refused  uint64                    // handshakes refused
+	started  time.Time                 // of Start, for the grace time of orphans
+	swept    bool                      // orphans of the last incarnation are gone
+	busyTx   map[uint64]struct{}       // operations that a goroutine of this incarnation drives
+	shared   store.Shareable           // Store, if attached clients reach into it
+	begun    map[meta.ReqID]begunWrite // writes of attached clients
+	device   store.Device              // Store, if it takes its time; see device.go
+	waiting  thirst
 
 	background context.Context
 	stop       context.CancelFunc
@@ -98,8 +104,14 @@ func New(o Options) *Shard {
 		running:  map[meta.ReqID]struct{}{},
 		tasks:    map[inode.Ino]struct{}{},
 		busyTx:   map[uint64]struct{}{},
+		begun:    map[meta.ReqID]begunWrite{},
 		body:     make([]byte, 0, rpc.MaxBody),
 	}
+	if shareable, ok := o.Store.(store.Shareable); ok && o.Board != nil {
+		s.shared = shareable
+		shareable.Share(o.Board)
+	}
+	s.device, _ = o.Store.(store.Device)
 	s.background, s.stop = context.WithCancel(context.Background())
 	return s
 }
@@ -118,12 +130,14 @@ func (s *Shard) Stop() {
 	s.stopping.Unlock()
 	s.stop()
 	s.workers.Wait()
+	s.onShard(func() { s.abortWrites(func(meta.ReqID, begunWrite) bool { return true }) })
 }
 
 // Tick does what is due by the clock: expired parked requests, vanished clients, operations whose coordinator is silent,
 // checkpoints. The daemon calls it about once a second on the shard's thread.
 func (s *Shard) Tick(now time.Time) {
 	s.expireParked(now)
+	s.abortWrites(func(_ meta.ReqID, b begunWrite) bool { return now.After(b.expires) })
 	s.checkClients(now)
 	s.resolvePrepared()
 	if !s.swept && now.Sub(s.started) > s.o.Grace {
@@ -134,6 +148,9 @@ func (s *Shard) Tick(now time.Time) {
 	}
 	s.purge()
 	s.checkpoint()
+	if b, ok := s.o.Board.(interface{ Reap() }); ok {
+		b.Reap()
+	}
 	if t, ok := s.o.Store.(touchAheader); ok {
 		t.TouchAhead()
 	}
@@ -243,6 +260,9 @@ func init() {
 		rpc.MsgCommit:         (*Shard).commit,
 		rpc.MsgAbort:          (*Shard).abort,
 		rpc.MsgTxStatus:       (*Shard).txStatus,
+		rpc.MsgAttach:         (*Shard).attach,
+		rpc.MsgBeginWrite:     (*Shard).beginWrite,
+		rpc.MsgEndWrite:       (*Shard).endWrite,
 	}
 }
 
@@ -333,6 +353,9 @@ func (s *Shard) fail(r *rpc.Request, err error) {
 	switch {
 	case errors.Is(err, fserr.ErrBusy):
 		s.park(r)
+		return
+	case errors.Is(err, store.ErrNoBuffers):
+		s.waiting.add(r)
 		return
 	case errors.Is(err, fserr.ErrStaleView):
 		status = rpc.StatusStaleView

@@ -9,8 +9,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"io"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -20,6 +18,7 @@ import (
 	"github.com/benchfs/benchfs/config"
 	"github.com/benchfs/benchfs/core/client"
 	"github.com/benchfs/benchfs/core/layout"
+	"github.com/benchfs/benchfs/internal/procfs"
 	"github.com/benchfs/benchfs/rpc"
 )
 
@@ -92,7 +91,7 @@ func identity(cfg *config.Config, epoch uint32, secret, hostID string) (rpc.Iden
 	return rpc.Identity{
 		Client:   id,
 		PID:      uint32(pid),
-		PIDStart: startTime(pid),
+		PIDStart: procfs.StartTime(uint32(pid)),
 		UID:      uint32(syscall.Getuid()),
 		HostID:   hostID,
 		Secret:   secret,
@@ -101,38 +100,13 @@ func identity(cfg *config.Config, epoch uint32, secret, hostID string) (rpc.Iden
 	}, nil
 }
 
-// startTime is field 22 of /proc/PID/stat (proc(5)): with the pid it names a process for good. 0 when it cannot be read.
-func startTime(pid int) uint64 {
-	text := readSmall("/proc/" + strconv.Itoa(pid) + "/stat")
-	_, rest, ok := strings.Cut(text, ") ")
-	if !ok {
-		return 0
-	}
-	const field = 22 - 3 // fields after the command begin with number 3
-	fields := strings.Fields(rest)
-	if len(fields) <= field {
-		return 0
-	}
-	start, err := strconv.ParseUint(fields[field], 10, 64)
-	if err != nil {
-		return 0
-	}
-	return start
-}
-
-// readSmall reads a small file by plain system calls: the library keeps Go's poller out of the host process. "" on any error.
+// readSmall reads a file that may be missing: "" on any error.
 func readSmall(path string) string {
-	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	text, err := procfs.ReadFile(path)
 	if err != nil {
 		return ""
 	}
-	defer func() { _ = syscall.Close(fd) }()
-	buf := make([]byte, 4096)
-	n, err := syscall.Read(fd, buf)
-	if err != nil {
-		return ""
-	}
-	return string(buf[:n])
+	return text
 }
 
 // fileLayout is the layout of new files that cfg asks for.
@@ -183,6 +157,11 @@ func makeClient(cfg *config.Config, p Process, id rpc.Identity, m *layout.Map, n
 		CacheMode:       cfg.Cache.Mode,
 		ChunkCacheBytes: int64(cfg.Cache.ChunkBytes),
 		ClientID:        id.Client,
+		Shortcut:        cfg.Data.Shortcut,
+		MapBytes:        int64(cfg.Data.MapLimit),
+		HostID:          id.HostID,
+		PID:             id.PID,
+		PIDStart:        id.PIDStart,
 		Layout:          lay,
 	})
 	c = made

@@ -148,13 +148,18 @@ func (d *Daemon) startShard(network *ucx.Context, m *layout.Map, number uint32, 
 	if err != nil {
 		return err
 	}
-	d.ends.add(parts.close)
-	shard := server.New(server.Options{
+	d.ends.add(func() error { return parts.close() })
+	if err := parts.openBoard(d.cfg, number, d.record.Incarnation, d.log); err != nil {
+		return err
+	}
+	options := server.Options{
 		Peer: rpc.PeerID{Node: d.record.Node, Shard: number}, Map: m, Incarnation: d.record.Incarnation,
 		Secret: secret, HostID: host, UID: p.UID, ChunkBits: lay.ChunkBits,
 		Meta: parts.meta, Store: parts.store, Peers: d.peers, Describe: d.describe,
 		Grace: d.cfg.Session.Grace, Log: d.log, Build: Build,
-	})
+	}
+	parts.share(&options)
+	shard := server.New(options)
 	loop, err := network.NewShardLoop(shard, ucx.LoopOptions{})
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"syscall"
 
 	"github.com/pkg/errors"
@@ -89,7 +90,11 @@ func attachShard(cfg *config.Config, p Process, network *inproc.Network, o serve
 	if err != nil {
 		return err
 	}
-	ends.add(parts.close)
+	ends.add(func() error { return parts.close() })
+	if err := parts.openBoard(cfg, o.Peer.Shard, o.Incarnation, slog.New(slog.DiscardHandler)); err != nil {
+		return err
+	}
+	parts.share(&o)
 	parts.meta.SweepOrphans() // whoever had them open was the process before this one: nobody comes back
 	o.Meta, o.Store, o.ChunkBits = parts.meta, parts.store, lay.ChunkBits
 	shard := server.New(o)

@@ -3,6 +3,7 @@ package compose
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"syscall"
 
@@ -10,7 +11,11 @@ import (
 	"go.uber.org/multierr"
 
 	"github.com/benchfs/benchfs/config"
+	"github.com/benchfs/benchfs/core/client"
 	"github.com/benchfs/benchfs/core/layout"
+	"github.com/benchfs/benchfs/core/server"
+	"github.com/benchfs/benchfs/internal/procfs"
+	"github.com/benchfs/benchfs/internal/shm"
 	"github.com/benchfs/benchfs/internal/wal"
 	"github.com/benchfs/benchfs/meta"
 	"github.com/benchfs/benchfs/store"
@@ -20,8 +25,42 @@ import (
 
 // shardParts is what one shard keeps: its names and its chunks.
 type shardParts struct {
-	meta  *meta.Shard
-	store store.Store
+	meta     *meta.Shard
+	store    store.Store
+	board    *shm.Board // nil: clients do not reach into the store
+	boardDir string
+}
+
+// openBoard makes the board of a store that clients of this machine may reach into, and waits until those of the incarnation
+// before are out of it.
+func (p *shardParts) openBoard(cfg *config.Config, shard uint32, incarnation uint64, log *slog.Logger) error {
+	if _, ok := p.store.(store.Shareable); !ok || cfg.Data.Shortcut == client.ShortcutOff {
+		return nil
+	}
+	dir, err := filepath.Abs(shardDir(cfg, shard))
+	if err != nil {
+		return errors.WithStack(err)
+	}
+	board, err := shm.Create(dir, incarnation, procfs.Runs)
+	if err != nil {
+		return errors.Wrapf(err, "board of shard %d", shard)
+	}
+	board.AwaitQuiet(func(pid uint32) {
+		log.Warn("waiting for a process that is stopped while it copies from or to the store", "pid", pid, "shard", shard)
+	})
+	p.board, p.boardDir = board, dir
+	return nil
+}
+
+// share tells a shard's options about the board.
+func (p *shardParts) share(o *server.Options) {
+	if p.board != nil {
+		o.Board, o.BoardDir = p.board, p.boardDir
+	}
+}
+
+func shardDir(cfg *config.Config, shard uint32) string {
+	return filepath.Join(cfg.Store.DataDir, fmt.Sprintf("shard-%d", shard))
 }
 
 // openShard opens (or makes) the parts of one shard under cfg's data directory, or in memory without one.
@@ -32,7 +71,7 @@ func openShard(cfg *config.Config, shard, shards uint32, lay layout.Layout, p Pr
 		recover = wal.CutAtBadRecord
 	}
 	if cfg.Store.DataDir != "" {
-		dir = filepath.Join(cfg.Store.DataDir, fmt.Sprintf("shard-%d", shard))
+		dir = shardDir(cfg, shard)
 		if err := mkdirAll(dir); err != nil {
 			return parts, err
 		}
@@ -63,7 +102,11 @@ func openShard(cfg *config.Config, shard, shards uint32, lay layout.Layout, p Pr
 }
 
 func (p shardParts) close() error {
-	return multierr.Append(p.store.Close(), p.meta.Close())
+	var err error
+	if p.board != nil {
+		err = p.board.Close()
+	}
+	return multierr.Combine(err, p.store.Close(), p.meta.Close())
 }
 
 // clusterFile pins a data directory to its place in the cluster: with other numbers, its inodes would belong to other shards.

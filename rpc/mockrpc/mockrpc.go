@@ -294,6 +294,57 @@ func (mr *MockServiceMockRecorder) Serve(r interface{}) *gomock.Call {
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Serve", reflect.TypeOf((*MockService)(nil).Serve), r)
 }
 
+// MockPoller is a mock of Poller interface.
+type MockPoller struct {
+	ctrl     *gomock.Controller
+	recorder *MockPollerMockRecorder
+}
+
+// MockPollerMockRecorder is the mock recorder for MockPoller.
+type MockPollerMockRecorder struct {
+	mock *MockPoller
+}
+
+// NewMockPoller creates a new mock instance.
+func NewMockPoller(ctrl *gomock.Controller) *MockPoller {
+	mock := &MockPoller{ctrl: ctrl}
+	mock.recorder = &MockPollerMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockPoller) EXPECT() *MockPollerMockRecorder {
+	return m.recorder
+}
+
+// EventFD mocks base method.
+func (m *MockPoller) EventFD() int {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "EventFD")
+	ret0, _ := ret[0].(int)
+	return ret0
+}
+
+// EventFD indicates an expected call of EventFD.
+func (mr *MockPollerMockRecorder) EventFD() *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "EventFD", reflect.TypeOf((*MockPoller)(nil).EventFD))
+}
+
+// Poll mocks base method.
+func (m *MockPoller) Poll() bool {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Poll")
+	ret0, _ := ret[0].(bool)
+	return ret0
+}
+
+// Poll indicates an expected call of Poll.
+func (mr *MockPollerMockRecorder) Poll() *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Poll", reflect.TypeOf((*MockPoller)(nil).Poll))
+}
+
 // MockPeer is a mock of Peer interface.
 type MockPeer struct {
 	ctrl     *gomock.Controller

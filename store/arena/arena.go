@@ -39,7 +39,10 @@ const (
 )
 
 // Store implements store.Store, and has Checkpoint, LogBytes, TouchAhead and Dropped besides.
-type Store struct{ *extent.Store }
+type Store struct {
+	*extent.Store
+	files *segmentFiles
+}
 
 // Open opens the store in a directory, making an empty one if there is none. EBUSY if it is open already, here or elsewhere.
 func Open(o Options) (*Store, error) {
@@ -55,7 +58,7 @@ func Open(o Options) (*Store, error) {
 		o.SegmentBytes = defaultSegmentBytes
 	}
 	if o.CapacityBytes == 0 {
-		o.CapacityBytes, err = files.room(o.Dir)
+		o.CapacityBytes, err = extent.Room(o.Dir, files.prefix)
 		if err != nil {
 			return nil, errors.Join(err, log.Close())
 		}
@@ -66,5 +69,5 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{s}, nil
+	return &Store{s, files}, nil
 }

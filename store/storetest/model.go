@@ -23,6 +23,9 @@ type Model struct {
 	writes []*modelWrite
 	views  []modelView
 	full   int // times that the store was full
+
+	device  store.Device // not nil: Writes and Views are started and end later; see device.go
+	reading int          // Views started
 }
 
 type modelFile struct {
@@ -42,6 +45,7 @@ type modelWrite struct {
 	data       []byte
 	file       *modelFile // to see whether it was purged
 	gen        uint32
+	started    bool // its commit is under way
 }
 
 type modelView struct {
@@ -103,6 +107,7 @@ func (m *Model) Step() {
 // Check compares all that is stored.
 func (m *Model) Check() {
 	m.t.Helper()
+	m.quiesce()
 	for ino := uint64(1); ino <= modelFiles; ino++ {
 		for chunk := range uint64(modelChunks) {
 			m.compare(ino, chunk, 0, chunkBytes)
@@ -115,6 +120,7 @@ func (m *Model) Settle() {
 	for len(m.writes) > 0 {
 		m.end()
 	}
+	m.quiesce()
 	for len(m.views) > 0 {
 		m.release()
 	}
@@ -194,6 +200,11 @@ func (m *Model) begin() {
 		m.compare(ino, chunk, 0, chunkBytes)
 		return
 	}
+	if m.device != nil && errors.Is(err, store.ErrNoBuffers) {
+		m.release()
+		m.end()
+		return
+	}
 	if err != nil || len(w.Data) != int(n) {
 		m.t.Fatalf("begin: %d bytes, %v", len(w.Data), err)
 	}
@@ -217,19 +228,37 @@ func (m *Model) end() {
 	if len(m.writes) == 0 {
 		return
 	}
-	i := m.rnd.IntN(len(m.writes))
-	w := m.writes[i]
-	m.writes = slices.Delete(m.writes, i, i+1)
-	stale := m.files[w.ino] != w.file || w.file.gen != w.gen
+	w := m.writes[m.rnd.IntN(len(m.writes))]
+	if w.started {
+		m.poll()
+		return
+	}
 	if m.rnd.IntN(5) == 0 {
+		m.drop(w)
 		m.s.Abort(w.w)
 		m.forgetEmpty(w)
 		return
 	}
 	copy(w.w.Data, w.data)
-	err := m.s.Commit(w.w)
+	if m.device != nil {
+		m.start(w)
+		return
+	}
+	m.ended(w, m.s.Commit(w.w))
+	m.compare(w.ino, w.chunk, 0, chunkBytes)
+}
+
+func (m *Model) drop(w *modelWrite) {
+	i := slices.Index(m.writes, w)
+	m.writes = slices.Delete(m.writes, i, i+1)
+}
+
+// ended notes what became of a commit.
+func (m *Model) ended(w *modelWrite, err error) {
+	m.drop(w)
+	stale := m.files[w.ino] != w.file || w.file.gen != w.gen
 	switch {
-	case stale && errors.Is(err, fserr.ErrStaleGeneration):
+	case stale && errors.Is(err, fserr.ErrStaleGeneration), m.device != nil && fserr.Errno(err) == syscall.EIO:
 		m.forgetEmpty(w)
 	case fserr.Errno(err) == syscall.ENOSPC && !stale:
 		m.full++
@@ -239,7 +268,6 @@ func (m *Model) end() {
 	default:
 		m.committed(w)
 	}
-	m.compare(w.ino, w.chunk, 0, chunkBytes)
 }
 
 func (m *Model) committed(w *modelWrite) {
@@ -283,7 +311,11 @@ func (m *Model) view() {
 	ino, chunk := m.ino(), m.chunk()
 	off, n := m.span(ino, chunk)
 	m.compare(ino, chunk, off, n)
-	if len(m.views) > 6 {
+	if len(m.views)+m.reading > 6 {
+		return
+	}
+	if m.device != nil {
+		m.startView(ino, chunk, off, n)
 		return
 	}
 	v, err := m.s.View(ino, chunk, off, n, m.gen(ino))
@@ -345,6 +377,7 @@ func (m *Model) purge(ino uint64) {
 
 func (m *Model) reserve() {
 	ino, chunk := m.ino(), m.chunk()
+	m.quiesce()
 	err := m.s.Reserve(ino, chunk, 1+m.rnd.Uint32N(chunkBytes), m.gen(ino), chunkBits)
 	if fserr.Errno(err) == syscall.ENOSPC {
 		m.full++
@@ -371,6 +404,9 @@ func (m *Model) sync() {
 // compare reads a range and holds it against the model.
 func (m *Model) compare(ino, chunk uint64, off, n uint32) {
 	m.t.Helper()
+	if m.device != nil && (m.inFlight() && m.rnd.IntN(20) > 0 || !m.quiesce()) {
+		return
+	}
 	v, err := m.s.View(ino, chunk, off, n, m.gen(ino))
 	if err != nil {
 		m.t.Fatalf("view of %d/%d: %v", ino, chunk, err)

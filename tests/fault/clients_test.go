@@ -77,7 +77,7 @@ func TestKilledClients(t *testing.T) {
 // of those calls do not: what was written later stays, although the abandoned buffers hold something else by then.
 func TestFrozenDaemon(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{Nodes: 1})
-	a := agent.MustStart(t, env(c, hasty))
+	a := agent.MustStart(t, env(c, hasty, byMessage))
 	fd, err := a.Open("/f", unix.O_CREAT|unix.O_RDWR, 0o644)
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -37,13 +38,16 @@ func TestMain(m *testing.M) {
 }
 
 // env is a client's environment with some settings changed.
-func env(c *cluster.Cluster, changes map[string]string) map[string]string {
+func env(c *cluster.Cluster, changes ...map[string]string) map[string]string {
 	e := c.Env()
-	for k, v := range changes {
-		e[k] = v
+	for _, change := range changes {
+		maps.Copy(e, change)
 	}
 	return e
 }
+
+// byMessage is a client that reaches into no daemon's memory.
+var byMessage = map[string]string{"BENCHFS_DATA_SHORTCUT": "off"}
 
 // patient is a client that outlasts a daemon's restart, and quickly notices one.
 var patient = map[string]string{

@@ -1,17 +1,12 @@
 package extent
 
-import (
-	"syscall"
+import "syscall"
 
-	"github.com/benchfs/benchfs/fserr"
-)
+const noSpace = syscall.ENOSPC
 
 // newExtent takes 1 << order pages. fresh: they are zeros.
 func (s *Store) newExtent(order uint8) (ei uint32, fresh bool, err error) {
-	page, fresh, err := s.space.take(order)
-	if fserr.Errno(err) == syscall.ENOSPC && s.reclaim() {
-		page, fresh, err = s.space.take(order)
-	}
+	page, fresh, err := s.takeRun(order)
 	if err != nil {
 		return 0, false, err
 	}
@@ -29,7 +24,11 @@ func (s *Store) letGo(ei uint32) {
 	}
 }
 
+// unpin ends a pin; 0 is the extent of a Transfer that has pinned none so far.
 func (s *Store) unpin(ei uint32) {
+	if ei == 0 {
+		return
+	}
 	e := s.extents.at(ei)
 	if e.pins--; e.pins == 0 && e.doomed {
 		s.freeExtent(ei, e)
@@ -37,17 +36,26 @@ func (s *Store) unpin(ei uint32) {
 }
 
 func (s *Store) freeExtent(ei uint32, e *extent) {
-	s.freeRun(e.page, e.order, s.isSynced(e))
+	s.letGoRun(e, e.page, e.order)
 	s.extents.give(ei)
 }
 
-// freeUpper frees all but the lower 1 << to pages of a run.
-func (s *Store) freeUpper(page uint32, order, to uint8, synced bool) {
+// freeUpper frees all but the lower 1 << to pages of an extent that now has 1 << order.
+func (s *Store) freeUpper(e *extent, order, to uint8) {
 	for order > to {
-		upper := s.space.buddy.halve(page, order)
+		upper := s.space.buddy.halve(e.page, order)
 		order--
-		s.freeRun(upper, order, synced)
+		s.letGoRun(e, upper, order)
 	}
+}
+
+// letGoRun frees pages of an extent, or keeps them as long as another process may be using them.
+func (s *Store) letGoRun(e *extent, page uint32, order uint8) {
+	if e.shared {
+		s.intoLimbo(page, order, s.isSynced(e))
+		return
+	}
+	s.freeRun(page, order, s.isSynced(e))
 }
 
 // freeRun gives pages back: at once, or, if they held synced bytes, when the log that says so is synced.

@@ -79,6 +79,7 @@ type chunk struct {
 	present uint32 // bytes that exist
 	clean   uint32 // bytes in [present, clean) of the extent are zeros, but for those under Writes in progress
 	writes  uint32 // list of Writes in progress
+	slot    uint32 // on the board, + 1; 0: none
 	floor   uint8  // order that Reserve asked for
 	kept    bool   // the log knows it (without a log: it was committed or reserved)
 }
@@ -91,6 +92,7 @@ type extent struct {
 	order  uint8
 	doomed bool // no chunk's any more: free it with the last pin
 	synced bool // a Sync of its file has covered it
+	shared bool // other processes were told of it
 }
 
 func (e *extent) bytes() uint32 { return 1 << (e.order + pageBits) }
@@ -116,6 +118,13 @@ type Store struct {
 	allSynced    uint32        // extents born before this Sync were covered by one of everything
 	syncsDone    atomic.Uint32 // the latest of those that have ended well
 
+	// Pages that other processes may still be using: see share.go.
+	board      store.Board // nil: nothing is shared
+	limbo      []limboRun
+	limboPages uint64
+	limboEpoch uint64 // of the last that came
+
+	awake  []uint32          // a Device's: Transfers to look at again, by index
 	record [recordBytes]byte // scratch
 }
 
@@ -158,31 +167,41 @@ func checkSizes(c Config) error {
 
 // View implements store.Store.
 func (s *Store) View(ino, number uint64, off, n uint32, gen uint32) (store.View, error) {
+	e, end, ref, err := s.pin(ino, number, off, n, gen)
+	if e == nil {
+		return store.View{}, err
+	}
+	return store.NewView(s.space.memory(e.page, e.order)[off:end:end], ref), nil
+}
+
+// pin keeps a chunk's extent as it is until Release of a View with that ref. end is where what is present of [off, off+n) ends; nil:
+// nothing of it is.
+func (s *Store) pin(ino, number uint64, off, n uint32, gen uint32) (e *extent, end uint32, ref uint64, err error) {
 	if s.closed {
-		return store.View{}, errClosed
+		return nil, 0, 0, errClosed
 	}
 	at, known := s.index[ino]
 	if !known {
-		return store.View{}, nil
+		return nil, 0, 0, nil
 	}
 	f := s.files.at(at)
 	if f.gen != gen {
-		return store.View{}, fserr.ErrStaleGeneration
+		return nil, 0, 0, fserr.ErrStaleGeneration
 	}
 	ci := f.find(s, number)
 	if ci == 0 || n == 0 {
-		return store.View{}, nil
+		return nil, 0, 0, nil
 	}
 	c := s.chunks.at(ci)
 	if off >= c.present {
-		return store.View{}, nil
+		return nil, 0, 0, nil
 	}
-	end := uint32(min(uint64(off)+uint64(n), uint64(c.present)))
-	e := s.extents.at(c.extent)
+	end = uint32(min(uint64(off)+uint64(n), uint64(c.present)))
+	e = s.extents.at(c.extent)
 	e.pins++
 	ref, slot := s.views.take()
 	*slot = c.extent
-	return store.NewView(s.space.memory(e.page, e.order)[off:end:end], ref), nil
+	return e, end, ref, nil
 }
 
 // Release implements store.Store. A View without bytes, or one that was released before, is nothing.
@@ -221,14 +240,20 @@ func (s *Store) Reserve(ino, number uint64, n uint32, gen uint32, chunkBits uint
 func (s *Store) Usage() store.Usage {
 	return store.Usage{
 		CapacityBytes: s.space.buddy.capacity << pageBits,
-		UsedBytes:     (s.space.buddy.taken - s.waitingPages) << pageBits,
+		UsedBytes:     (s.space.buddy.taken - s.waitingPages - s.limboPages) << pageBits,
 		Chunks:        uint64(s.chunks.live),
 		Files:         uint64(len(s.index)),
 	}
 }
 
 // TouchAhead prepares a little space (2 MiB) for chunks to come; for the owner's idle moments. It reports whether to call again.
-func (s *Store) TouchAhead() (more bool) { return !s.closed && s.space.touchAhead() }
+func (s *Store) TouchAhead() (more bool) {
+	if s.closed {
+		return false
+	}
+	s.leaveLimbo()
+	return s.space.touchAhead()
+}
 
 // Dropped tells what the replay of the log cut off.
 func (s *Store) Dropped() []wal.Dropped {
@@ -307,8 +332,10 @@ func (s *Store) addChunk(fi uint32, number uint64) (uint32, *chunk) {
 // removeChunk forgets a chunk; Writes in progress on it become stale.
 func (s *Store) removeChunk(ci uint32) {
 	c := s.chunks.at(ci)
+	s.unshare(c)
 	for at := c.writes; at != 0; {
 		w := s.writes.slab.at(at)
+		s.awaken(at, w)
 		at = w.next
 		w.chunk, w.next, w.prev = 0, 0, 0
 	}

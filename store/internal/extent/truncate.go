@@ -32,7 +32,9 @@ func (s *Store) Truncate(ino uint64, gen uint32, size uint64, chunkBits uint8) e
 	f := s.files.at(fi)
 	f.gen, f.kept = gen, true
 	f.each(func(ci uint32) {
-		if c := s.chunks.at(ci); c.number >= last && c != edge {
+		c := s.chunks.at(ci)
+		s.unshare(c) // places are of one generation
+		if c.number >= last && c != edge {
 			s.removeChunk(ci)
 		}
 	})
@@ -64,7 +66,7 @@ func (s *Store) cutChunk(c *chunk, cut uint32, order uint8) {
 	c.clean = min(c.clean, c.present)
 	c.floor = 0
 	if order < e.order {
-		s.freeUpper(e.page, e.order, order, s.isSynced(e))
+		s.freeUpper(e, e.order, order)
 		e.order = order
 	}
 }

@@ -12,7 +12,14 @@ type write struct {
 	off, n     uint32
 	gen        uint32
 	next, prev uint32 // in the chunk's list
-	dirty      bool   // part of its range beyond present was not zeroed first
+	dirty      bool   // part of its range beyond present was not zeroed first; a Device's: it has touched the medium
+
+	// Of a Device's only; see there.
+	state     transferState
+	chunkBits uint8
+	fresh     bool   // target is zeros
+	need      uint32 // bytes that the extent must have
+	target    uint32 // extent that the chunk is being copied to
 }
 
 // overlaps reports whether the range has a byte in [from, to).
@@ -74,6 +81,15 @@ func (s *Store) overlapped(c *chunk, from, to uint32) bool {
 
 // room finds or makes the chunk, with an extent of at least need bytes.
 func (s *Store) room(ino, number uint64, need, gen uint32, chunkBits uint8) (ci uint32, err error) {
+	ci, err = s.chunkFor(ino, number, need, gen)
+	if err == nil && need > s.extents.at(s.chunks.at(ci).extent).bytes() {
+		err = s.enlarge(s.chunks.at(ci), need, chunkBits)
+	}
+	return ci, err
+}
+
+// chunkFor finds the chunk, or makes it with an extent of at least need bytes.
+func (s *Store) chunkFor(ino, number uint64, need, gen uint32) (ci uint32, err error) {
 	fi, known := s.index[ino]
 	if known {
 		f := s.files.at(fi)
@@ -81,10 +97,7 @@ func (s *Store) room(ino, number uint64, need, gen uint32, chunkBits uint8) (ci 
 			return 0, fserr.ErrStaleGeneration
 		}
 		if ci = f.find(s, number); ci != 0 {
-			if need <= s.extents.at(s.chunks.at(ci).extent).bytes() {
-				return ci, nil
-			}
-			return ci, s.enlarge(s.chunks.at(ci), need, chunkBits)
+			return ci, nil
 		}
 	}
 	ei, fresh, err := s.newExtent(orderFor(uint64(need)))
@@ -102,10 +115,15 @@ func (s *Store) room(ino, number uint64, need, gen uint32, chunkBits uint8) (ci 
 	return ci, nil
 }
 
+// wanted is the order that a chunk gets when it needs so many bytes: what it must have, and generously.
+func (s *Store) wanted(c *chunk, need uint32, chunkBits uint8) (least, want uint8) {
+	least = orderFor(uint64(need))
+	return least, max(least, min(s.extents.at(c.extent).order+growthOrders, chunkBits-pageBits))
+}
+
 // enlarge gives a chunk an extent of at least need bytes: generously, or just enough when space is short.
 func (s *Store) enlarge(c *chunk, need uint32, chunkBits uint8) error {
-	least := orderFor(uint64(need))
-	want := max(least, min(s.extents.at(c.extent).order+growthOrders, chunkBits-pageBits))
+	least, want := s.wanted(c, need, chunkBits)
 	err := s.enlargeTo(c, want)
 	if err != nil && least < want {
 		err = s.enlargeTo(c, least)
@@ -113,23 +131,34 @@ func (s *Store) enlarge(c *chunk, need uint32, chunkBits uint8) error {
 	return err
 }
 
-func (s *Store) enlargeTo(c *chunk, order uint8) error {
+// growInPlace makes a chunk's extent larger where it is; done is false when its neighbours are taken.
+func (s *Store) growInPlace(c *chunk, order uint8) (done bool, err error) {
 	e := s.extents.at(c.extent)
-	if old := e.order; s.space.grow(e.page, old, order) {
-		if c.kept {
-			if err := s.logChunk(c, e.page, order, c.present); err != nil {
-				s.freeUpper(e.page, order, old, false)
-				return err
-			}
-		}
-		e.order = order
-		return nil
+	old := e.order
+	if !s.space.grow(e.page, old, order) {
+		return false, nil
 	}
+	if c.kept {
+		if err := s.logChunk(c, e.page, order, c.present); err != nil {
+			s.freeUpper(e, order, old)
+			return false, err
+		}
+	}
+	e.order = order
+	return true, nil
+}
+
+func (s *Store) enlargeTo(c *chunk, order uint8) error {
+	if done, err := s.growInPlace(c, order); done || err != nil {
+		return err
+	}
+	e := s.extents.at(c.extent)
 	ei, fresh, err := s.newExtent(order)
 	if err != nil {
 		return err
 	}
 	n := s.extents.at(ei)
+	s.unshare(c)
 	copy(s.space.memory(n.page, n.order), s.space.memory(e.page, e.order)[:c.present])
 	if c.kept {
 		if err := s.logChunk(c, n.page, n.order, c.present); err != nil {
@@ -189,6 +218,7 @@ func (s *Store) publish(w *write) error {
 	e := s.extents.at(target)
 	memory := s.space.memory(e.page, e.order)
 	if moved {
+		s.unshare(c)
 		from := s.extents.at(c.extent)
 		copy(memory, s.space.memory(from.page, from.order)[:c.present])
 	}
@@ -217,6 +247,7 @@ func (s *Store) publish(w *write) error {
 		s.moveTo(c, target, fresh)
 	}
 	c.present = present
+	s.showPresent(c)
 	s.keep(c)
 	return nil
 }
@@ -300,7 +331,7 @@ func (s *Store) fit(c *chunk, order uint8) {
 	if e.pins != 0 || e.order <= order || s.logChunk(c, e.page, order, c.present) != nil {
 		return
 	}
-	s.freeUpper(e.page, e.order, order, s.isSynced(e))
+	s.freeUpper(e, e.order, order)
 	e.order = order
 	c.clean = min(c.clean, e.bytes())
 }

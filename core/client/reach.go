@@ -1,0 +1,291 @@
+package client
+
+import (
+	"encoding/json"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/benchfs/benchfs/core/layout"
+	"github.com/benchfs/benchfs/internal/shm"
+	"github.com/benchfs/benchfs/rpc"
+)
+
+// Modes of Options.Shortcut.
+const (
+	ShortcutOff       = "off"       // all data travels by messages
+	ShortcutRead      = "read"      // reads of this machine's shards copy from their memory, which is mapped for reading only
+	ShortcutReadWrite = "readwrite" // writes copy to it as well
+)
+
+// defaultMapBytes bounds what a process keeps mapped of small pages.
+const defaultMapBytes = 8 << 30
+
+// shortcut is the client's access to the memory of the shards of its own machine.
+type shortcut struct {
+	write  bool
+	host   string
+	pid    uint32
+	start  uint64
+	budget *shm.Budget
+
+	shards []atomic.Pointer[reach] // by shard number; nil: not asked yet
+
+	mu  sync.Mutex
+	all []*reach // to be closed in the end
+}
+
+// reach is what this process has of one shard. view is nil when the shard cannot be reached into; it is asked again after a while.
+type reach struct {
+	view     *shm.View
+	segments *shm.Segments
+	asked    time.Time
+}
+
+// askAgain is how long a refusal to be reached into is believed.
+const askAgain = 10 * time.Second
+
+func newShortcut(o *Options) *shortcut {
+	if o.Shortcut == "" || o.Shortcut == ShortcutOff || o.HostID == "" {
+		return nil
+	}
+	if o.MapBytes == 0 {
+		o.MapBytes = defaultMapBytes
+	}
+	return &shortcut{
+		write: o.Shortcut == ShortcutReadWrite, host: o.HostID, pid: o.PID, start: o.PIDStart,
+		budget: shm.NewBudget(o.MapBytes), shards: make([]atomic.Pointer[reach], o.Map.Shards()),
+	}
+}
+
+func (s *shortcut) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var first error
+	for _, r := range s.all {
+		if r.view == nil {
+			continue
+		}
+		for _, err := range []error{r.segments.Close(), r.view.Close()} {
+			if err != nil && first == nil {
+				first = err
+			}
+		}
+	}
+	s.all = nil
+	return first
+}
+
+// known is what this process has of a shard; nil when it must be asked for.
+func (s *shortcut) known(shard uint32) *reach {
+	if int(shard) >= len(s.shards) {
+		return nil
+	}
+	r := s.shards[shard].Load()
+	if r == nil || r.view != nil && r.view.Valid() {
+		return r
+	}
+	if time.Since(r.asked) < askAgain && r.view == nil {
+		return r
+	}
+	return nil
+}
+
+// near reports whether a shard is on this machine.
+func (c *Client) near(shard uint32) bool {
+	node, ok := c.cluster.Load().Node(c.cluster.Load().PeerOf(shard))
+	return ok && node.HostID == c.shortcut.host && int(shard) < len(c.shortcut.shards)
+}
+
+// attach makes sure that it is known which of the window's shards this process can reach into, and notes it at the pieces.
+func (o *op) attach() {
+	s := o.c.shortcut
+	if s == nil {
+		return
+	}
+	for i := range o.pieces {
+		p := &o.pieces[i]
+		if !p.placed || !o.c.near(p.shard) {
+			continue
+		}
+		r := s.known(p.shard)
+		if r == nil {
+			r = o.attachTo(p.shard)
+		}
+		if r != nil && r.view != nil {
+			p.reach = r
+		}
+	}
+}
+
+// attachTo asks a shard for its memory. nil: it did not answer; the op's own messages to it will tell why.
+func (o *op) attachTo(shard uint32) *reach {
+	s := o.c.shortcut
+	memory, err := o.payload()
+	if err != nil {
+		return nil
+	}
+	o.reset()
+	call := o.call(rpc.MsgAttach, shard)
+	call.In = memory
+	o.exchange()
+	r := &reach{asked: time.Now()}
+	if call.Err != nil {
+		if _, answered := call.Err.(*rpc.HandlerError); !answered {
+			return nil
+		}
+	} else {
+		s.open(r, memory[:call.Received])
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known := s.known(shard); known != nil { // another thread was faster
+		s.all = append(s.all, r)
+		return known
+	}
+	s.all = append(s.all, r)
+	s.shards[shard].Store(r)
+	return r
+}
+
+// open maps what a shard offers. When that does not work (another mount name space, no rights), its messages work all the same.
+func (s *shortcut) open(r *reach, text []byte) {
+	var a rpc.Attachment
+	if json.Unmarshal(text, &a) != nil || a.SegmentBytes <= 0 {
+		return
+	}
+	view, err := shm.Attach(a.Board, a.Incarnation, s.pid, s.start)
+	if err != nil {
+		return
+	}
+	r.view = view
+	r.segments = shm.NewSegments(a.Segments, a.SegmentBytes, s.write, a.Huge, s.budget)
+}
+
+// grant is a place that this process was told of. It never changes; whether it holds, the board tells.
+type grant struct {
+	reach        *reach
+	segment      *shm.Segment
+	slot, serial uint32
+	off          uint64 // of the chunk in the segment
+	bytes        uint32 // room
+	gen          uint32 // of the file
+}
+
+// grants are the places known of one inode's chunks. Lookups take no lock.
+type grants struct {
+	mu    sync.Mutex
+	pages atomic.Pointer[[]*grantPage]
+}
+
+const (
+	grantPageBits = 6
+	// maxGrantChunk bounds the table: chunks beyond it (of files of terabytes) are read and written by messages.
+	maxGrantChunk = 1 << 22
+)
+
+type grantPage [1 << grantPageBits]atomic.Pointer[grant]
+
+func (t *grants) get(chunk uint64) *grant {
+	pages := t.pages.Load()
+	if pages == nil || chunk>>grantPageBits >= uint64(len(*pages)) {
+		return nil
+	}
+	page := (*pages)[chunk>>grantPageBits]
+	if page == nil {
+		return nil
+	}
+	return page[chunk&(1<<grantPageBits-1)].Load()
+}
+
+func (t *grants) put(chunk uint64, g *grant) {
+	if chunk >= maxGrantChunk {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var pages []*grantPage
+	if old := t.pages.Load(); old != nil {
+		pages = *old
+	}
+	at := int(chunk >> grantPageBits)
+	if at >= len(pages) || pages[at] == nil {
+		grown := make([]*grantPage, max(len(pages), at+1))
+		copy(grown, pages)
+		grown[at] = new(grantPage)
+		pages = grown
+		t.pages.Store(&pages)
+	}
+	pages[at][chunk&(1<<grantPageBits-1)].Store(g)
+}
+
+// learnPlace takes in the place of a piece's chunk. false: it is of no use.
+func (in *openInode) learnPlace(p *piece, place *rpc.Place, gen uint32) bool {
+	if !place.Held || p.reach == nil || place.Bytes > 1<<layout.MaxChunkBits {
+		return false
+	}
+	if g := in.grants.get(p.chunk); g != nil && g.reach == p.reach && g.slot == place.Slot && g.serial == place.Serial && g.gen == gen {
+		return true
+	}
+	segment, err := p.reach.segments.Get(place.Segment)
+	if err != nil || !segment.Holds(place.Offset, int(place.Bytes)) {
+		return false
+	}
+	in.grants.put(p.chunk, &grant{
+		reach: p.reach, segment: segment, slot: place.Slot, serial: place.Serial, off: place.Offset, bytes: place.Bytes, gen: gen,
+	})
+	return true
+}
+
+// read copies what the chunk has of [off, off+len(p)). ok is false when the place does not hold any more. A place that held at the look is
+// good for the whole copy: nobody reuses it before Leave, and what is overwritten elsewhere meanwhile is concurrent to this read.
+func (g *grant) read(p []byte, off uint32) (n int, ok bool) {
+	use, ok := g.reach.view.Enter()
+	if !ok {
+		return 0, false
+	}
+	defer use.Leave()
+	present, ok := g.reach.view.Present(g.slot, g.serial)
+	if !ok {
+		return 0, false
+	}
+	if present <= off {
+		return 0, true
+	}
+	n = min(len(p), int(present-off))
+	return n, g.segment.Read(p[:n], g.off+uint64(off)) == nil
+}
+
+// overwrite puts p over bytes that are present. ok is false when it may not count: the place does not hold any more, or not all of
+// the range is present. Then the shard must be asked to write.
+func (g *grant) overwrite(p []byte, off uint32) (ok bool) {
+	use, ok := g.reach.view.Enter()
+	if !ok {
+		return false
+	}
+	present, ok := g.reach.view.Present(g.slot, g.serial)
+	if !ok || uint64(off)+uint64(len(p)) > uint64(present) {
+		use.Leave()
+		return false
+	}
+	err := g.segment.Write(p, g.off+uint64(off))
+	use.Leave() // orders the copy before the second look
+	if err != nil {
+		return false
+	}
+	_, ok = g.reach.view.Present(g.slot, g.serial)
+	return ok
+}
+
+// fill puts p where a write that was begun has its room. ok is false when the place does not hold any more.
+func (g *grant) fill(p []byte, off uint32) (ok bool) {
+	use, ok := g.reach.view.Enter()
+	if !ok {
+		return false
+	}
+	defer use.Leave()
+	if _, ok := g.reach.view.Present(g.slot, g.serial); !ok || uint64(off)+uint64(len(p)) > uint64(g.bytes) {
+		return false
+	}
+	return g.segment.Write(p, g.off+uint64(off)) == nil
+}

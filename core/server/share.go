@@ -1,0 +1,188 @@
+package server
+
+import (
+	"encoding/json"
+	"math"
+	"syscall"
+	"time"
+
+	"github.com/pkg/errors"
+
+	"github.com/benchfs/benchfs/core/layout"
+	"github.com/benchfs/benchfs/internal/inode"
+	"github.com/benchfs/benchfs/internal/procfs"
+	"github.com/benchfs/benchfs/meta"
+	"github.com/benchfs/benchfs/rpc"
+	"github.com/benchfs/benchfs/store"
+)
+
+// Clients on the shard's own machine that read and write chunks in place (DESIGN section 7). The shard tells them places (ReadChunkReply,
+// WrittenReply); whether a place still holds they see on the board (internal/shm), without asking. New bytes are written between
+// BeginWrite, which finds room for them, and EndWrite, which makes them count.
+
+// begunWrite is a write whose bytes a client is putting in place.
+type begunWrite struct {
+	write   store.Write
+	expires time.Time // whoever began it has given up by then
+}
+
+// maxBegun bounds the writes that clients have begun and not ended: each pins room.
+const maxBegun = 1 << 14
+
+// attach tells what the client needs to find the bytes.
+func (s *Shard) attach(r *rpc.Request) error {
+	// A process that this one cannot see (another pid name space) could not be told from a dead one.
+	state := s.clients[r.Header.Client]
+	if s.shared == nil || state == nil || !state.local || state.pidStart == 0 || !procfs.Runs(state.pid, state.pidStart) {
+		return errors.WithStack(syscall.EOPNOTSUPP)
+	}
+	files := s.shared.SegmentFiles()
+	text, err := json.Marshal(rpc.Attachment{
+		Board: s.o.BoardDir, Incarnation: s.o.Incarnation, Segments: files.Prefix, SegmentBytes: files.Bytes, Huge: files.Huge,
+	})
+	if err != nil {
+		return errors.WithStack(err)
+	}
+	o, err := s.newPage(r)
+	if err != nil {
+		return err
+	}
+	s.replyPage(r, nil, append(o.page[:0], text...))
+	return nil
+}
+
+// place is what a client that wants it is told of a chunk's place.
+func (s *Shard) place(ino inode.Ino, chunk uint64, gen uint32, wanted bool) rpc.Place {
+	if !wanted || s.shared == nil {
+		return rpc.Place{}
+	}
+	return onWire(s.shared.PlaceOf(uint64(ino), chunk, gen))
+}
+
+func onWire(p store.Place, ok bool) rpc.Place {
+	if !ok {
+		return rpc.Place{}
+	}
+	return rpc.Place{Held: true, Slot: p.Slot, Serial: p.Serial, Segment: p.Segment, Offset: p.Offset, Bytes: p.Bytes}
+}
+
+// checkWrite is what a write of any kind must satisfy.
+func checkWrite(m *rpc.WriteChunk) error {
+	switch {
+	case m.ChunkBits < layout.MinChunkBits || m.ChunkBits > layout.MaxChunkBits:
+		return &rpc.InvalidHeader{Reason: "chunk size out of range"}
+	case uint64(m.Offset)+uint64(m.Length) > 1<<m.ChunkBits:
+		return &rpc.InvalidHeader{Reason: "range beyond the chunk"}
+	case m.Length == 0:
+		return &rpc.InvalidHeader{Reason: "write of nothing"}
+	case m.End > math.MaxInt64:
+		return errors.WithStack(syscall.EFBIG)
+	}
+	return nil
+}
+
+func (s *Shard) beginWrite(r *rpc.Request) error {
+	var m rpc.WriteChunk
+	if err := m.Decode(r.Body); err != nil {
+		return err
+	}
+	if err := checkWrite(&m); err != nil {
+		return err
+	}
+	if s.shared == nil {
+		return errors.WithStack(syscall.EOPNOTSUPP)
+	}
+	id := reqID(r)
+	if id.Op == 0 {
+		return &rpc.InvalidHeader{Reason: "a write that is begun needs an operation number"}
+	}
+	b, known := s.begun[id]
+	if !known {
+		if len(s.begun) >= maxBegun {
+			return errors.WithStack(syscall.EAGAIN)
+		}
+		var err error
+		if b.write, err = s.shared.Begin(uint64(m.Ino), m.Chunk, m.Offset, m.Length, m.Gen, m.ChunkBits); err != nil {
+			return err
+		}
+	}
+	place := onWire(s.shared.PlaceOfWrite(b.write))
+	if !place.Held {
+		delete(s.begun, id)
+		s.shared.Abort(b.write)
+		return errors.WithStack(syscall.EAGAIN)
+	}
+	b.expires = time.Now().Add(2 * patience(r))
+	s.begun[id] = b
+	answer := rpc.BeginWriteReply{Place: place}
+	s.body = answer.AppendTo(s.body[:0])
+	s.ok(r, s.body)
+	return nil
+}
+
+func (s *Shard) endWrite(r *rpc.Request) error {
+	var m rpc.EndWrite
+	if err := m.Decode(r.Body); err != nil {
+		return err
+	}
+	id := meta.ReqID{Client: r.Header.Client, Op: m.Ref}
+	b, known := s.begun[id]
+	if !known {
+		return errors.WithStack(syscall.EIDRM)
+	}
+	if !m.Commit {
+		delete(s.begun, id)
+		s.shared.Abort(b.write)
+		return s.wrote(r, rpc.Place{}, 0, 0, 0)
+	}
+	answer := rpc.WrittenReply{}
+	if m.End > 0 { // first, because it may have to wait, and then all of this runs again
+		if err := s.extendHere(&answer, m.Ino, m.End, m.Gen); err != nil {
+			return err
+		}
+	}
+	delete(s.begun, id)
+	if err := s.shared.Commit(b.write); err != nil {
+		return err
+	}
+	s.body = answer.AppendTo(s.body[:0])
+	s.ok(r, s.body)
+	return nil
+}
+
+// wrote answers a write whose bytes count now, and makes the file longer if that was asked for.
+func (s *Shard) wrote(r *rpc.Request, place rpc.Place, ino inode.Ino, end uint64, gen uint32) error {
+	answer := rpc.WrittenReply{Place: place}
+	if end > 0 {
+		if err := s.extendHere(&answer, ino, end, gen); err != nil {
+			return err
+		}
+	}
+	s.body = answer.AppendTo(s.body[:0])
+	s.ok(r, s.body)
+	return nil
+}
+
+// extendHere is Extend as a part of a write.
+func (s *Shard) extendHere(answer *rpc.WrittenReply, ino inode.Ino, end uint64, gen uint32) error {
+	if err := s.here(ino); err != nil {
+		return err
+	}
+	attr, err := s.o.Meta.Extend(ino, end, gen)
+	if err != nil {
+		return err
+	}
+	answer.HasAttr, answer.Attr = true, attr
+	return nil
+}
+
+// abortWrites forgets begun writes, of clients that are gone or have given up. Should one be alive after all and still copying, then
+// it copies into room that nobody else gets before it has noticed (internal/shm).
+func (s *Shard) abortWrites(which func(id meta.ReqID, b begunWrite) bool) {
+	for id, b := range s.begun {
+		if which(id, b) {
+			delete(s.begun, id)
+			s.shared.Abort(b.write)
+		}
+	}
+}

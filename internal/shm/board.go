@@ -1,0 +1,244 @@
+// Package shm is what a shard shares with the processes of its machine, so that they can move file data themselves: see
+// DESIGN section 7, "same node". It knows memory, not files: which bytes a place stands for is the store's and the client's business.
+//
+// # The board
+//
+// A file that the shard writes and clients map read-only. Each chunk that a client may touch has a slot on it, one 64-bit word: a serial
+// number above, the bytes present in the chunk below. A client that was told (slot, serial) may use the chunk's place as long as
+// the word shows that serial. When the chunk moves, is cut or goes away, the shard first changes the serial (Drop) and only then does what it has
+// to do. So a client's copy counts exactly if the word shows the same serial before and after it; otherwise the client asks the shard.
+// This is the reader's side of a sequence lock, used for writes as well: a write whose word has changed meanwhile is
+// repeated, and until then it has not returned.
+//
+// # Reclaiming
+//
+// A place that was dropped may still be in the hands of a client that looked at the word just before. Clients therefore announce each use in
+// a cell of a second file: the board's epoch at the time of entering, 0 when outside. Whoever drops a place advances the epoch, and the
+// place's memory is not used for anything else before every cell is 0 or shows that epoch or a later one (Quiet), or belongs to a process that has
+// ended. This is epoch-based reclamation (K. Fraser, Practical lock-freedom, 2004, section 5.2.3). No message is needed to hand out or
+// take back a place, and a dead client holds nothing.
+//
+// # Restart
+//
+// The board carries the incarnation of the daemon that serves it. A new one changes it first, then waits until the clients of the old one are
+// outside (AwaitQuiet): none of them touches memory that the new one gives away.
+package shm
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/benchfs/benchfs/fserr"
+)
+
+// Sizes and places in the two files. Numbers in them are in the machine's byte order: they never leave it.
+const (
+	boardName  = "board"
+	cellsName  = "cells"
+	boardMagic = 0x31647261_6f424642 // "BFBoard1"
+
+	headerBytes   = 4096
+	atIncarnation = 64
+	atEpoch       = 128
+
+	// maxSlots bounds the chunks of a shard that have a place on the board at one time. The file is sparse.
+	maxSlots   = 1 << 20
+	boardBytes = headerBytes + 8*maxSlots
+
+	// maxCells bounds the threads, of all processes together, that use places of a shard at one time.
+	maxCells  = 8192
+	cellBytes = 64
+)
+
+// cell is one thread's announcement, in the second file.
+type cell struct {
+	epoch uint64 // at which its owner entered; 0: outside
+	pid   uint64 // of the owner; 0: nobody's
+	start uint64 // of that process, as in /proc/PID/stat; 0: not known yet
+	_     [cellBytes - 24]byte
+}
+
+// Board is the shard's side. All methods are for the shard's thread, but Quiet, which may be called from anywhere.
+type Board struct {
+	board, cells []byte
+	incarnation  *uint64
+	epoch        *uint64
+	free         []uint32
+	next         uint32 // first slot that was never given out
+	// Runs tells whether a process still exists; it is set once, for tests.
+	runs func(pid uint32, start uint64) bool
+}
+
+// Create makes the board of a shard in dir, or takes over the one that is there: from then on places handed out by an earlier
+// incarnation are void. AwaitQuiet must follow before memory is reused. runs tells whether a process exists.
+func Create(dir string, incarnation uint64, runs func(pid uint32, start uint64) bool) (*Board, error) {
+	board, err := mapFile(filepath.Join(dir, boardName), boardBytes, true, true)
+	if err != nil {
+		return nil, err
+	}
+	cells, err := mapFile(filepath.Join(dir, cellsName), maxCells*cellBytes, true, true)
+	if err != nil {
+		_ = unix.Munmap(board)
+		return nil, err
+	}
+	b := &Board{board: board, cells: cells, incarnation: word(board, atIncarnation), epoch: word(board, atEpoch), runs: runs}
+	binary.NativeEndian.PutUint64(board, boardMagic)
+	atomic.StoreUint64(b.incarnation, incarnation)
+	atomic.AddUint64(b.epoch, 1)
+	return b, nil
+}
+
+// AwaitQuiet waits until nobody uses a place that an earlier incarnation gave out. It polls: the uses are copies of some megabytes
+// at most, so that there is something to wait for only while a client is stopped in the middle of one; waiting (may be nil) is
+// then called with its pid about every ten seconds.
+func (b *Board) AwaitQuiet(waiting func(pid uint32)) {
+	epoch := atomic.LoadUint64(b.epoch)
+	for polls := 0; ; polls++ {
+		pid, busy := b.busy(epoch)
+		if !busy {
+			return
+		}
+		if polls%10_000 == 1000 && waiting != nil {
+			waiting(pid)
+		}
+		_ = syscall.Nanosleep(&syscall.Timespec{Nsec: 1e6}, nil) // a signal only makes it look earlier
+	}
+}
+
+// Take gives a chunk a slot. ok is false when there is none left.
+func (b *Board) Take(present uint32) (slot, serial uint32, ok bool) {
+	if n := len(b.free); n > 0 {
+		slot = b.free[n-1]
+		b.free = b.free[:n-1]
+	} else if b.next < maxSlots {
+		slot = b.next
+		b.next++
+	} else {
+		return 0, 0, false
+	}
+	w := b.slot(slot)
+	serial = uint32(atomic.LoadUint64(w)>>32) + 1
+	atomic.StoreUint64(w, uint64(serial)<<32|uint64(present))
+	return slot, serial, true
+}
+
+// Set changes the bytes present, after they are in place.
+func (b *Board) Set(slot, present uint32) {
+	w := b.slot(slot)
+	atomic.StoreUint64(w, atomic.LoadUint64(w)&^0xffffffff|uint64(present))
+}
+
+// Serial is what a client of the slot must be told.
+func (b *Board) Serial(slot uint32) uint32 { return uint32(atomic.LoadUint64(b.slot(slot)) >> 32) }
+
+// Drop makes all that was told about the slot void, before anything happens to the place that it stood for. The slot is free then.
+func (b *Board) Drop(slot uint32) {
+	atomic.AddUint64(b.slot(slot), 1<<32) // a locked instruction: later loads and stores of this thread do not pass it
+	b.free = append(b.free, slot)
+}
+
+// Retire returns the epoch for Quiet: that of a place whose slot was dropped before the call.
+func (b *Board) Retire() uint64 { return atomic.AddUint64(b.epoch, 1) }
+
+// Quiet reports whether nobody uses a place any more that was retired with this epoch.
+func (b *Board) Quiet(epoch uint64) bool {
+	_, busy := b.busy(epoch)
+	return !busy
+}
+
+// busy finds a process that entered before epoch and is still inside. Cells of processes that have ended are cleared on the way.
+func (b *Board) busy(epoch uint64) (pid uint32, busy bool) {
+	for i := range uint64(maxCells) {
+		c := cellAt(b.cells, i)
+		owner := atomic.LoadUint64(&c.pid)
+		if owner == 0 {
+			return 0, false // cells are taken in order, and one that was taken once keeps an owner or is cleared from the end: see Reap
+		}
+		entered := atomic.LoadUint64(&c.epoch)
+		if entered == 0 || entered >= epoch {
+			continue
+		}
+		if owner != abandoned && b.runs(uint32(owner), atomic.LoadUint64(&c.start)) {
+			return uint32(owner), true
+		}
+		atomic.StoreUint64(&c.epoch, 0)
+	}
+	return 0, false
+}
+
+// abandoned in the place of a cell's owner: anybody may take it.
+const abandoned = 1 << 63
+
+// Reap frees the cells of processes that have ended; from time to time.
+func (b *Board) Reap() {
+	for i := range uint64(maxCells) {
+		c := cellAt(b.cells, i)
+		owner := atomic.LoadUint64(&c.pid)
+		if owner == 0 {
+			return
+		}
+		if owner != abandoned && !b.runs(uint32(owner), atomic.LoadUint64(&c.start)) {
+			atomic.StoreUint64(&c.epoch, 0)
+			atomic.StoreUint64(&c.start, 0)
+			atomic.CompareAndSwapUint64(&c.pid, owner, abandoned)
+		}
+	}
+}
+
+// Close makes all places void for good, and unmaps.
+func (b *Board) Close() error {
+	atomic.StoreUint64(b.incarnation, 0)
+	return errors.Join(unix.Munmap(b.board), unix.Munmap(b.cells))
+}
+
+func (b *Board) slot(slot uint32) *uint64 { return word(b.board, headerBytes+8*uintptr(slot)) }
+
+func word(memory []byte, at uintptr) *uint64 { return (*uint64)(unsafe.Pointer(&memory[at])) }
+
+func cellAt(cells []byte, i uint64) *cell { return (*cell)(unsafe.Pointer(&cells[i*cellBytes])) }
+
+// mapFile maps a file of that many bytes; with create, one that is not there or has another size is made.
+func mapFile(path string, bytes int64, write, create bool) ([]byte, error) {
+	flags, prot := unix.O_RDONLY, unix.PROT_READ
+	if write {
+		flags, prot = unix.O_RDWR, unix.PROT_READ|unix.PROT_WRITE
+	}
+	if create {
+		flags |= unix.O_CREAT
+	}
+	fd, err := openFile(path, flags)
+	if err != nil {
+		return nil, fserr.New("open", path, fserr.Errno(err), err)
+	}
+	defer unix.Close(fd)
+	var stat unix.Stat_t
+	if err = unix.Fstat(fd, &stat); err == nil && stat.Size != bytes {
+		if !create {
+			return nil, fserr.New("map", path, syscall.EIO, fmt.Errorf("has %d bytes instead of %d", stat.Size, bytes))
+		}
+		err = unix.Ftruncate(fd, bytes)
+	}
+	var memory []byte
+	if err == nil {
+		memory, err = unix.Mmap(fd, 0, int(bytes), prot, unix.MAP_SHARED)
+	}
+	if err != nil {
+		return nil, fserr.New("map", path, fserr.Errno(err), err)
+	}
+	return memory, nil
+}
+
+func openFile(path string, flags int) (fd int, err error) {
+	for {
+		if fd, err = unix.Open(path, flags|unix.O_CLOEXEC, 0o600); err != unix.EINTR {
+			return fd, err
+		}
+	}
+}

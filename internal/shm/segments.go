@@ -1,0 +1,292 @@
+package shm
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/benchfs/benchfs/fserr"
+)
+
+// Moving bytes in and out of a segment file. A copy through a mapping is the fastest way there is, but for the first touch of each page, which
+// costs the process a page fault; one system call on the file costs more than the copy and less than the faults. So data that passes
+// once goes by system calls, and what proves hot is mapped (DESIGN section 7; LESSONS section 1 has the figures). With huge pages a first
+// touch costs nothing worth mentioning, and everything is mapped.
+const (
+	blockBits  = 16 // the unit in which heat is counted
+	blockBytes = 1 << blockBits
+	// hotBytes moved in or out of a block make it hot: it was read or written twice. A small access counts as hotLeast bytes, because
+	// there a system call is the larger part.
+	hotBytes = 2 * blockBytes
+	hotLeast = 16 << 10
+	hugeBits = 21
+)
+
+// Segments are the segment files of one shard, in a client process. Files are opened and mapped as they are needed, and stay so.
+type Segments struct {
+	prefix string // of the paths; the number follows
+	bytes  int64  // of each file
+	write  bool   // may be written
+	huge   bool   // the mapping is made of huge pages
+	budget *Budget
+
+	mu   sync.Mutex
+	list atomic.Pointer[[]*Segment] // by number; nil where not open. Replaced under mu
+}
+
+// NewSegments describes segment files; nothing is opened yet. budget may be shared by several.
+func NewSegments(prefix string, bytes int64, write, huge bool, budget *Budget) *Segments {
+	s := &Segments{prefix: prefix, bytes: bytes, write: write, huge: huge, budget: budget}
+	s.list.Store(&[]*Segment{})
+	return s
+}
+
+// Segment is one of the files.
+type Segment struct {
+	fd     int
+	memory []byte
+	base   unsafe.Pointer
+	length uintptr
+	huge   bool
+	heat   []atomic.Uint32 // bytes moved so far, by block, up to hotBytes
+	budget *Budget
+}
+
+// Get opens a segment, or finds it.
+func (s *Segments) Get(number uint32) (*Segment, error) {
+	if list := *s.list.Load(); int(number) < len(list) && list[number] != nil {
+		return list[number], nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := append([]*Segment(nil), *s.list.Load()...)
+	if number > 1<<20 {
+		return nil, fserr.New("open", s.prefix, syscall.EIO, fmt.Errorf("segment number %d", number))
+	}
+	for int(number) >= len(list) {
+		list = append(list, nil)
+	}
+	if list[number] == nil {
+		segment, err := s.open(s.prefix + strconv.FormatUint(uint64(number), 10))
+		if err != nil {
+			return nil, err
+		}
+		list[number] = segment
+		s.list.Store(&list)
+	}
+	return list[number], nil
+}
+
+func (s *Segments) open(path string) (*Segment, error) {
+	flags, prot := unix.O_RDONLY, unix.PROT_READ
+	if s.write {
+		flags, prot = unix.O_RDWR, unix.PROT_READ|unix.PROT_WRITE
+	}
+	fd, err := openFile(path, flags)
+	if err != nil {
+		return nil, fserr.New("open", path, fserr.Errno(err), err)
+	}
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil || stat.Size != s.bytes {
+		_ = unix.Close(fd)
+		return nil, fserr.New("open", path, syscall.EIO, fmt.Errorf("has %d bytes instead of %d (%v)", stat.Size, s.bytes, err))
+	}
+	// One huge page more than is needed, so that the mapping can begin at a multiple of a huge page.
+	length := uintptr(s.bytes) + 1<<hugeBits
+	base, err := unix.MmapPtr(-1, 0, nil, length, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	if err == nil {
+		aligned := unsafe.Add(base, -uintptr(base)&(1<<hugeBits-1))
+		if _, err = unix.MmapPtr(fd, 0, aligned, uintptr(s.bytes), prot, unix.MAP_FIXED|unix.MAP_SHARED); err == nil {
+			memory := unsafe.Slice((*byte)(aligned), s.bytes)
+			if s.huge {
+				_ = unix.Madvise(memory, unix.MADV_HUGEPAGE) // advice: nothing depends on it
+			}
+			return &Segment{
+				fd: fd, memory: memory, base: base, length: length, huge: s.huge,
+				heat: make([]atomic.Uint32, (s.bytes+blockBytes-1)>>blockBits), budget: s.budget,
+			}, nil
+		}
+		_ = unix.MunmapPtr(base, length)
+	}
+	_ = unix.Close(fd)
+	return nil, fserr.New("map", path, fserr.Errno(err), err)
+}
+
+// Close unmaps and closes. No move may be in progress.
+func (s *Segments) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	for _, segment := range *s.list.Load() {
+		if segment != nil {
+			s.budget.forget(segment)
+			err = errors.Join(err, unix.MunmapPtr(segment.base, segment.length), unix.Close(segment.fd))
+		}
+	}
+	s.list.Store(&[]*Segment{})
+	return err
+}
+
+// Read fills p with the bytes at off. The range is inside the segment.
+func (s *Segment) Read(p []byte, off uint64) error {
+	if s.mapped(off, len(p), false) {
+		copy(p, s.memory[off:])
+		return nil
+	}
+	for len(p) > 0 {
+		n, err := unix.Pread(s.fd, p, int64(off))
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return fserr.New("read", "segment", fserr.Errno(err), err)
+		case n == 0:
+			return fserr.New("read", "segment", syscall.EIO, errors.New("the segment is shorter than it was"))
+		default:
+			p, off = p[n:], off+uint64(n)
+		}
+	}
+	return nil
+}
+
+// Write puts p at off.
+func (s *Segment) Write(p []byte, off uint64) error {
+	if s.mapped(off, len(p), true) {
+		copy(s.memory[off:], p)
+		return nil
+	}
+	for len(p) > 0 {
+		n, err := unix.Pwrite(s.fd, p, int64(off))
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return fserr.New("write", "segment", fserr.Errno(err), err)
+		default:
+			p, off = p[n:], off+uint64(n)
+		}
+	}
+	return nil
+}
+
+// Holds reports whether a range is inside the segment.
+func (s *Segment) Holds(off uint64, n int) bool {
+	return off <= uint64(len(s.memory)) && uint64(n) <= uint64(len(s.memory))-off
+}
+
+// mapped decides the way of a move, and counts it.
+func (s *Segment) mapped(off uint64, n int, write bool) bool {
+	if s.huge {
+		return true
+	}
+	first, last := off>>blockBits, (off+uint64(n)-1)>>blockBits
+	hot := true
+	for b := first; b <= last; b++ {
+		if s.heat[b].Load() < hotBytes {
+			hot = false
+			break
+		}
+	}
+	return hot || s.warm(first, last, off, n, write)
+}
+
+// warm counts a move on blocks not all of which are hot. true: they are now, and their pages are in place.
+func (s *Segment) warm(first, last, off uint64, n int, write bool) bool {
+	hot, fresh := true, uint64(0)
+	for b := first; b <= last; b++ {
+		from, to := max(off, b<<blockBits), min(off+uint64(n), (b+1)<<blockBits)
+		before := s.heat[b].Load()
+		if before >= hotBytes {
+			continue
+		}
+		after := min(before+max(uint32(to-from), hotLeast), hotBytes)
+		s.heat[b].Store(after)
+		if after < hotBytes {
+			hot = false
+		} else {
+			fresh++
+		}
+	}
+	if fresh > 0 {
+		s.budget.mapped(s, int64(fresh)<<blockBits)
+	}
+	if hot {
+		s.populate(first<<blockBits, min((last+1)<<blockBits, uint64(len(s.memory))), write)
+	}
+	return hot
+}
+
+// populate makes the page tables of a range at once, instead of by a fault a page. Best effort (Linux 5.14): without it the faults come.
+func (s *Segment) populate(from, to uint64, write bool) {
+	advice := unix.MADV_POPULATE_READ
+	if write {
+		advice = unix.MADV_POPULATE_WRITE
+	}
+	for {
+		if err := unix.Madvise(s.memory[from:to], advice); err != unix.EINTR && err != unix.EAGAIN {
+			return
+		}
+	}
+}
+
+// Budget bounds what a process keeps mapped of small pages: page tables, and resident memory as the system counts it.
+type Budget struct {
+	limit int64 // bytes
+
+	mu    sync.Mutex
+	used  int64
+	order []*Segment // with mapped blocks, the one that began longest ago first
+	bytes map[*Segment]int64
+}
+
+// NewBudget allows so many bytes of mapped pages; at least one block.
+func NewBudget(limit int64) *Budget {
+	return &Budget{limit: max(limit, blockBytes), bytes: map[*Segment]int64{}}
+}
+
+// mapped notes that a segment has so many bytes more mapped, and lets go of other segments' pages, or its own, beyond the limit.
+func (b *Budget) mapped(s *Segment, n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.bytes[s] == 0 {
+		b.order = append(b.order, s)
+	}
+	b.bytes[s] += n
+	b.used += n
+	for b.used > b.limit && b.order[0] != s {
+		b.drop(b.order[0])
+	}
+}
+
+// drop lets go of a segment's pages. Who is copying there faults them in again.
+func (b *Budget) drop(s *Segment) {
+	for i := range s.heat {
+		s.heat[i].Store(0)
+	}
+	_ = unix.Madvise(s.memory, unix.MADV_DONTNEED)
+	b.forgetLocked(s)
+}
+
+func (b *Budget) forget(s *Segment) {
+	b.mu.Lock()
+	b.forgetLocked(s)
+	b.mu.Unlock()
+}
+
+func (b *Budget) forgetLocked(s *Segment) {
+	if b.bytes[s] == 0 {
+		return
+	}
+	b.used -= b.bytes[s]
+	delete(b.bytes, s)
+	for i, other := range b.order {
+		if other == s {
+			b.order = append(b.order[:i], b.order[i+1:]...)
+			return
+		}
+	}
+}

@@ -1,0 +1,293 @@
+package shm_test
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/benchfs/benchfs/internal/shm"
+)
+
+const incarnation = 77
+
+func everybodyRuns(uint32, uint64) bool { return true }
+
+func board(t *testing.T, dir string, runs func(uint32, uint64) bool) *shm.Board {
+	t.Helper()
+	b, err := shm.Create(dir, incarnation, runs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	return b
+}
+
+func attach(t *testing.T, dir string) *shm.View {
+	t.Helper()
+	v, err := shm.Attach(dir, incarnation, uint32(os.Getpid()), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestASlotHoldsUntilItIsDropped(t *testing.T) {
+	dir := t.TempDir()
+	b := board(t, dir, everybodyRuns)
+	v := attach(t, dir)
+	slot, serial, ok := b.Take(100)
+	if !ok {
+		t.Fatal("no slot")
+	}
+	if present, ok := v.Present(slot, serial); !ok || present != 100 {
+		t.Errorf("present %d, %v", present, ok)
+	}
+	b.Set(slot, 4096)
+	if present, ok := v.Present(slot, serial); !ok || present != 4096 || b.Serial(slot) != serial {
+		t.Errorf("present %d, %v after Set", present, ok)
+	}
+	b.Drop(slot)
+	if _, ok := v.Present(slot, serial); ok {
+		t.Error("holds after Drop")
+	}
+	again, other, _ := b.Take(7)
+	if again != slot || other == serial {
+		t.Errorf("slot %d serial %d after slot %d serial %d", again, other, slot, serial)
+	}
+	if _, ok := v.Present(1<<30, 1); ok {
+		t.Error("a slot that does not exist")
+	}
+	if err := v.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestQuietWaitsForThoseInside(t *testing.T) {
+	dir := t.TempDir()
+	var dead atomic.Bool
+	b := board(t, dir, func(uint32, uint64) bool { return !dead.Load() })
+	v := attach(t, dir)
+	use, ok := v.Enter()
+	if !ok {
+		t.Fatal("cannot enter")
+	}
+	epoch := b.Retire()
+	if b.Quiet(epoch) {
+		t.Error("quiet while somebody is inside")
+	}
+	later, _ := v.Enter() // enters after the retirement: does not matter to it
+	use.Leave()
+	if !b.Quiet(epoch) {
+		t.Error("not quiet after Leave")
+	}
+	if b.Quiet(b.Retire()) {
+		t.Error("quiet while the second is inside")
+	}
+	dead.Store(true)
+	if !b.Quiet(b.Retire()) {
+		t.Error("waits for a process that has ended")
+	}
+	later.Leave()
+	b.Reap()
+	dead.Store(false)
+	w := attach(t, dir) // takes cells that were reaped
+	if _, ok := w.Enter(); !ok {
+		t.Error("no cell after Reap")
+	}
+}
+
+func TestANewIncarnationVoidsEverything(t *testing.T) {
+	dir := t.TempDir()
+	b := board(t, dir, everybodyRuns)
+	v := attach(t, dir)
+	slot, serial, _ := b.Take(10)
+	use, _ := v.Enter()
+	next, err := shm.Create(dir, incarnation+1, everybodyRuns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	if _, ok := v.Present(slot, serial); ok || v.Valid() {
+		t.Error("the old daemon's word still holds")
+	}
+	if _, err := shm.Attach(dir, incarnation, 1, 1); err == nil {
+		t.Error("attached to another incarnation")
+	}
+	done := make(chan struct{})
+	go func() { next.AwaitQuiet(nil); close(done) }()
+	select {
+	case <-done:
+		t.Error("did not wait for who is inside")
+	default:
+	}
+	use.Leave()
+	<-done
+}
+
+// TestNobodyReadsReusedMemory: a shard recycles places while clients read them. What a client has read counts only if the word holds before and
+// after, and then it must be of one life of the place.
+func TestNobodyReadsReusedMemory(t *testing.T) {
+	dir := t.TempDir()
+	b := board(t, dir, everybodyRuns)
+	v := attach(t, dir)
+	const places, placeBytes, rounds = 8, 256, 5_000
+	memory := make([]atomic.Uint64, places*placeBytes/8)
+	type place struct{ slot, serial, at uint32 }
+	var current atomic.Pointer[place]
+	fill := func(at uint32, value uint64) {
+		for i := range uint32(placeBytes / 8) {
+			memory[at+i].Store(value)
+		}
+	}
+	free := []uint32{}
+	for i := range uint32(places) {
+		free = append(free, i*placeBytes/8)
+	}
+	var stop atomic.Bool
+	var good, void atomic.Uint64
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for !stop.Load() {
+				p := current.Load()
+				if p == nil {
+					continue
+				}
+				use, ok := v.Enter()
+				if !ok {
+					t.Error("cannot enter")
+					return
+				}
+				_, before := v.Present(p.slot, p.serial)
+				first, same := memory[p.at].Load(), true
+				for i := range uint32(placeBytes / 8) {
+					same = same && memory[p.at+i].Load() == first
+				}
+				use.Leave()
+				if !before {
+					void.Add(1)
+					continue
+				}
+				// Entered before it was dropped: nobody may have written to it since, whether the word still holds or not.
+				if !same {
+					t.Error("memory was reused under a reader")
+					return
+				}
+				good.Add(1)
+			}
+		})
+	}
+	type retired struct {
+		at    uint32
+		epoch uint64
+	}
+	var limbo []retired
+	var last *place
+	for round := uint64(1); round < rounds && !t.Failed(); {
+		for len(limbo) > 0 && b.Quiet(limbo[0].epoch) {
+			free = append(free, limbo[0].at)
+			limbo = limbo[1:]
+		}
+		if len(free) == 0 {
+			continue
+		}
+		at := free[0]
+		free = free[1:]
+		fill(at, round)
+		slot, serial, _ := b.Take(placeBytes)
+		old := last
+		last = &place{slot, serial, at}
+		current.Store(last)
+		if old != nil {
+			b.Drop(old.slot)
+			limbo = append(limbo, retired{old.at, b.Retire()})
+		}
+		round++
+	}
+	stop.Store(true)
+	wg.Wait()
+	t.Logf("%d reads counted, %d void", good.Load(), void.Load())
+}
+
+func segments(t *testing.T, bytesOfEach int64, write, huge bool, budget *shm.Budget) (*shm.Segments, string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "benchfs-shm-test-")
+	if err != nil {
+		dir = t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	for _, name := range []string{"s.0", "s.1"} {
+		if err := os.WriteFile(filepath.Join(dir, name), make([]byte, bytesOfEach), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := shm.NewSegments(filepath.Join(dir, "s."), bytesOfEach, write, huge, budget)
+	t.Cleanup(func() { _ = s.Close() })
+	return s, dir
+}
+
+// TestMovesByBothWays: whether a block is cold or hot, what was written is read, here and by others.
+func TestMovesByBothWays(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	const size = 1 << 20
+	for _, huge := range []bool{false, true} {
+		s, dir := segments(t, size, true, huge, shm.NewBudget(300<<10))
+		want := [2][]byte{make([]byte, size), make([]byte, size)}
+		for range 3000 {
+			number := r.Uint32N(2)
+			segment, err := s.Get(number)
+			if err != nil {
+				t.Fatal(err)
+			}
+			off := r.Uint64N(size - 1)
+			n := 1 + r.Uint64N(min(size-off, 1<<r.UintN(18)))
+			if !segment.Holds(off, int(n)) || segment.Holds(off, size) && off > 0 {
+				t.Fatal("Holds is wrong")
+			}
+			p := make([]byte, n)
+			if r.UintN(2) == 0 {
+				for i := range p {
+					p[i] = byte(r.Uint32())
+				}
+				copy(want[number][off:], p)
+				if err := segment.Write(p, off); err != nil {
+					t.Fatal(err)
+				}
+			} else if err := segment.Read(p, off); err != nil || !bytes.Equal(p, want[number][off:off+n]) {
+				t.Fatalf("read %d at %d: %v, or it differs", n, off, err)
+			}
+		}
+		for i, name := range []string{"s.0", "s.1"} {
+			got, err := os.ReadFile(filepath.Join(dir, name))
+			if err != nil || !bytes.Equal(got, want[i]) {
+				t.Errorf("%s differs (%v)", name, err)
+			}
+		}
+	}
+}
+
+func TestSegmentsThatAreNotThere(t *testing.T) {
+	s, dir := segments(t, 1<<20, false, false, shm.NewBudget(1<<20))
+	if _, err := s.Get(7); err == nil {
+		t.Error("opened a file that is not there")
+	}
+	if err := os.Truncate(filepath.Join(dir, "s.1"), 5); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Get(1); err == nil {
+		t.Error("opened a file of another size")
+	}
+	segment, err := s.Get(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := segment.Write([]byte("x"), 0); err == nil {
+		t.Error("wrote to a segment that was opened for reading")
+	}
+}

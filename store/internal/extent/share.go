@@ -1,0 +1,136 @@
+package extent
+
+import (
+	"runtime"
+
+	"github.com/benchfs/benchfs/fserr"
+	"github.com/benchfs/benchfs/store"
+)
+
+// Chunks that other processes reach into (store.Shareable). Three rules keep them right:
+//
+//   - The slot of a chunk is dropped before the chunk's bytes are copied elsewhere, cut or given up. A process that was writing meanwhile
+//     sees that, and writes again.
+//   - Its slot's count of present bytes follows the chunk's, after the bytes are in place.
+//   - Pages that were ever shared are reused only when nobody uses a place any more that held when they were let go (limbo).
+
+// limboRun is pages that somebody may still be using.
+type limboRun struct {
+	page   uint32
+	order  uint8
+	synced bool
+}
+
+// Share implements store.Shareable.
+func (s *Store) Share(b store.Board) { s.board = b }
+
+// SegmentBytes is the size of each segment.
+func (s *Store) SegmentBytes() int64 { return 1 << (s.space.segmentBits + pageBits) }
+
+// PlaceOf implements store.Shareable.
+func (s *Store) PlaceOf(ino, number uint64, gen uint32) (store.Place, bool) {
+	at, known := s.index[ino]
+	if !known || s.board == nil || s.closed {
+		return store.Place{}, false
+	}
+	f := s.files.at(at)
+	ci := f.find(s, number)
+	if f.gen != gen || ci == 0 {
+		return store.Place{}, false
+	}
+	return s.chunkPlace(s.chunks.at(ci))
+}
+
+// PlaceOfWrite implements store.Shareable.
+func (s *Store) PlaceOfWrite(begun store.Write) (store.Place, bool) {
+	w := s.writes.get(begun.Ref())
+	if w == nil || s.board == nil || s.stale(w) {
+		return store.Place{}, false
+	}
+	c := s.chunks.at(w.chunk)
+	if c.extent != w.extent {
+		return store.Place{}, false
+	}
+	return s.chunkPlace(c)
+}
+
+func (s *Store) chunkPlace(c *chunk) (store.Place, bool) {
+	e := s.extents.at(c.extent)
+	p := store.Place{
+		Segment: e.page >> s.space.segmentBits,
+		Offset:  uint64(e.page&(1<<s.space.segmentBits-1)) << pageBits,
+		Bytes:   e.bytes(),
+	}
+	if c.slot != 0 {
+		p.Slot = c.slot - 1
+		p.Serial = s.board.Serial(p.Slot)
+		return p, true
+	}
+	var ok bool
+	if p.Slot, p.Serial, ok = s.board.Take(c.present); !ok {
+		return store.Place{}, false
+	}
+	c.slot, e.shared = p.Slot+1, true
+	return p, true
+}
+
+// unshare voids what other processes know of a chunk.
+func (s *Store) unshare(c *chunk) {
+	if c.slot != 0 {
+		s.board.Drop(c.slot - 1)
+		c.slot = 0
+	}
+}
+
+// showPresent tells the other processes how long the chunk is.
+func (s *Store) showPresent(c *chunk) {
+	if c.slot != 0 {
+		s.board.Set(c.slot-1, c.present)
+	}
+}
+
+// intoLimbo keeps pages until nobody can be using them.
+func (s *Store) intoLimbo(page uint32, order uint8, synced bool) {
+	s.limbo = append(s.limbo, limboRun{page: page, order: order, synced: synced})
+	s.limboPages += 1 << order
+	s.limboEpoch = s.board.Retire()
+}
+
+// leaveLimbo frees the pages that wait there, if nobody can be using them any more.
+func (s *Store) leaveLimbo() bool {
+	if len(s.limbo) == 0 || !s.board.Quiet(s.limboEpoch) {
+		return false
+	}
+	for _, run := range s.limbo {
+		s.freeRun(run.page, run.order, run.synced)
+	}
+	s.limbo, s.limboPages = s.limbo[:0], 0
+	return true
+}
+
+// awaitLimbo is leaveLimbo for when space is short: a use lasts no longer than a copy, so that a moment's patience mostly helps.
+func (s *Store) awaitLimbo() bool {
+	for range 200 {
+		if len(s.limbo) == 0 || s.leaveLimbo() {
+			return true
+		}
+		runtime.Gosched()
+	}
+	return false
+}
+
+// takeRun takes pages; when there are none, after everything that waits has been given back.
+func (s *Store) takeRun(order uint8) (page uint32, fresh bool, err error) {
+	s.leaveLimbo()
+	page, fresh, err = s.space.take(order)
+	if !isFull(err) || len(s.limbo) == 0 && len(s.waiting) == 0 {
+		return page, fresh, err
+	}
+	s.awaitLimbo()
+	if page, fresh, err = s.space.take(order); isFull(err) && s.reclaim() {
+		page, fresh, err = s.space.take(order)
+	}
+	return page, fresh, err
+}
+
+func isFull(err error) bool { return err != nil && fserr.Errno(err) == noSpace }

@@ -1,0 +1,40 @@
+package uring
+
+import (
+	"math/rand/v2"
+	"syscall"
+
+	"github.com/benchfs/benchfs/store/internal/extent"
+)
+
+// SetDepth sets how many requests the ring has room for.
+func SetDepth(o *Options, depth int) { o.depth = depth }
+
+// Refuse has Open meet a system without io_uring.
+func Refuse(o *Options, err error) {
+	o.setup = func(uint32, *ringParams) (int, error) { return -1, err }
+}
+
+// Meddle has completions come in any order, some of them short or in vain, and some failed while failing is set.
+func (s *Store) Meddle(failing *bool) {
+	s.meddle = func(batch []completion) {
+		rand.Shuffle(len(batch), func(i, j int) { batch[i], batch[j] = batch[j], batch[i] })
+		for i := range batch {
+			c := &batch[i]
+			switch rand.IntN(40) {
+			case 0:
+				c.result = -int32(syscall.EAGAIN)
+			case 1:
+				c.result = -int32(syscall.ECANCELED)
+			case 2, 3, 4:
+				c.result = int32(max(len(c.m.memory)/2, extent.BlockBytes))
+			case 5:
+				c.result = int32(max(len(c.m.memory)-1, extent.BlockBytes))
+			case 6:
+				if *failing {
+					c.result = -int32(syscall.EIO)
+				}
+			}
+		}
+	}
+}

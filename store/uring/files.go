@@ -1,0 +1,162 @@
+package uring
+
+import (
+	"errors"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/benchfs/benchfs/fserr"
+	"github.com/benchfs/benchfs/store/internal/extent"
+)
+
+// allocateBytes is how much of a segment is backed by space at once: file systems do it under the file's lock, waiting for what is in
+// flight there.
+const allocateBytes = 32 << 20
+
+// segmentFiles implements extent.Backing with files that are read and written, not mapped.
+type segmentFiles struct {
+	prefix string
+
+	mu       sync.RWMutex // guards what is below; syncing holds it for reading, so that Close waits
+	segments map[int]*segment
+	closed   bool
+}
+
+type segment struct {
+	path      string
+	fd        int // through the page cache: for allocating and syncing
+	data      int // O_DIRECT, or fd where that is refused
+	bytes     int64
+	allocated []bool // the owner's, by allocateBytes
+
+	written atomic.Uint64 // writes that have ended
+	syncing sync.Mutex
+	synced  uint64 // guarded by syncing: written when the last fdatasync began
+}
+
+var _ extent.Backing = (*segmentFiles)(nil)
+
+// Map implements extent.Backing; the memory has no length.
+func (f *segmentFiles) Map(i int, bytes int64) ([]byte, bool, error) {
+	s := &segment{path: f.prefix + strconv.Itoa(i), bytes: bytes, allocated: make([]bool, (bytes+allocateBytes-1)/allocateBytes)}
+	var existed bool
+	var err error
+	if s.fd, existed, err = extent.OpenSegment(s.path, bytes, 0); err != nil {
+		return nil, false, err
+	}
+	err = extent.RetryEINTR(func() (err error) {
+		s.data, err = syscall.Open(s.path, syscall.O_RDWR|syscall.O_CLOEXEC|syscall.O_DIRECT, 0)
+		return err
+	})
+	if err == syscall.EINVAL {
+		s.data, err = s.fd, nil
+	}
+	if err == nil && existed {
+		err = s.settle()
+	}
+	if err != nil {
+		return nil, false, errors.Join(fserr.New("open", s.path, fserr.Errno(err), err), s.close())
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.segments == nil {
+		f.segments = make(map[int]*segment)
+	}
+	f.segments[i] = s
+	return []byte{}, existed, nil
+}
+
+// settle waits until no write of an earlier process is in flight any more: the last ones of one that was killed may be on
+// their way to the medium when its successor starts, and must not arrive after what that writes. fallocate waits for them.
+func (s *segment) settle() error {
+	err := extent.RetryEINTR(func() error { return syscall.Fallocate(s.fd, 0, 0, extent.BlockBytes) })
+	if err == syscall.EOPNOTSUPP || err == syscall.ENOSYS || err == syscall.ENOSPC {
+		return nil
+	}
+	return err
+}
+
+func (s *segment) close() error {
+	var err error
+	if s.data > 0 && s.data != s.fd {
+		err = syscall.Close(s.data)
+	}
+	return errors.Join(err, syscall.Close(s.fd))
+}
+
+// at is the descriptor for moving data of a segment. direct: memory, offsets and lengths are to be whole blocks.
+func (f *segmentFiles) at(i int) (s *segment, direct bool) {
+	s = f.segments[i] // only the owner changes the map, and that is who calls
+	return s, s.data != s.fd
+}
+
+// Prepare implements extent.Backing.
+func (f *segmentFiles) Prepare(i int, off, n int64) error {
+	s := f.segments[i]
+	step := off / allocateBytes
+	if s.allocated[step] {
+		return nil
+	}
+	whole := step * allocateBytes
+	err := extent.Allocate(s.fd, whole, min(allocateBytes, s.bytes-whole))
+	if err == nil {
+		s.allocated[step] = true
+		return nil
+	}
+	if err = extent.Allocate(s.fd, off, n); err != nil {
+		return fserr.New("allocate", s.path, fserr.Errno(err), err)
+	}
+	return nil
+}
+
+// Sync implements extent.Backing.
+func (f *segmentFiles) Sync(i int, _, _ int64) error {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	s := f.segments[i]
+	if f.closed || s == nil {
+		return nil // Close has synced it
+	}
+	return s.sync()
+}
+
+// SyncAll implements extent.Backing.
+func (f *segmentFiles) SyncAll() error {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	var failed error
+	for _, s := range f.segments {
+		failed = errors.Join(failed, s.sync())
+	}
+	return failed
+}
+
+// sync makes all writes that have ended survive power loss. Those that another sync has covered since cost nothing.
+func (s *segment) sync() error {
+	upTo := s.written.Load()
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
+	if s.synced >= upTo {
+		return nil
+	}
+	upTo = s.written.Load()
+	if err := extent.RetryEINTR(func() error { return syscall.Fdatasync(s.fd) }); err != nil {
+		return fserr.New("sync", s.path, fserr.Errno(err), err)
+	}
+	s.synced = upTo
+	return nil
+}
+
+// Close implements extent.Backing.
+func (f *segmentFiles) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var failed error
+	for _, s := range f.segments {
+		failed = errors.Join(failed, s.close())
+	}
+	f.segments, f.closed = nil, true
+	return failed
+}
