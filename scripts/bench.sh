@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# bench.sh: builds the benchmark (tests/bench) and runs it. Needs `make build`. ONLY=regexp selects cases, ROUNDS=n (5), BENCH_DOCS=dir gets a
+# copy of the pictures, BENCH_DISK=dir is a directory on the disk to measure. Status ≠ 0 if a case fails; a missed bar is no failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+out=bin/bench
+mkdir -p "$out"
+cc=${CC:-gcc}
+"$cc" -std=c11 -O2 -g -Wall -Wextra -Wpedantic -Werror -Iinclude tests/bench/worker/*.c -o "$out/worker" -Llib -lbenchfs -lpthread "-Wl,-rpath,$PWD/lib"
+"${GO:-go}" build -o "$out/bench" ./tests/bench
+
+# In a mount namespace of its own, mounts end with the run however it ends.
+private=()
+if [ "$(id -u)" -eq 0 ] && unshare --mount true 2>/dev/null; then private=(unshare --mount --propagation private); fi
+
+exec "${private[@]}" "$out/bench" -worker "$out/worker" -cc "$cc" -only "${ONLY:-}" -rounds "${ROUNDS:-5}" -docs "${BENCH_DOCS:-}" \
+    -disk "${BENCH_DISK:-bench/results}" "$@"

@@ -1,0 +1,206 @@
+package main
+
+import "strings"
+
+// direction says which side of a bar is good.
+type direction int
+
+const (
+	informs direction = iota // no bar: the ratio is worth knowing
+	atLeast
+	atMost
+	below
+)
+
+func (d direction) String() string { return [...]string{"", "≥", "≤", "<"}[d] }
+
+// comparison holds a figure against a limit that was measured in the same run, or, without one, against a number.
+type comparison struct {
+	row   string // key of a series
+	limit string // key of the series that it is divided by; "" = the figure itself counts
+	want  direction
+	bar   float64
+	// The figure is a rate: what counts is the time of one operation, in µs.
+	asTime bool
+}
+
+// bars is what BenchFS must reach, as ratios and figures on a machine with two cores. Nothing else in the benchmark knows a bar.
+var bars = []comparison{
+	// Same node, steady state.
+	{row: "shortcut/read/1MiB", limit: "map/read/1MiB", want: atLeast, bar: 0.8},
+	{row: "shortcut/read/4MiB", limit: "map/read/4MiB", want: atLeast, bar: 0.8},
+	{row: "shortcut/over/1MiB", limit: "map/over/1MiB", want: atLeast, bar: 0.8},
+	{row: "shortcut/over/4MiB", limit: "map/over/4MiB", want: atLeast, bar: 0.8},
+	{row: "shortcut/read/1MiB", limit: "tmpfs/read/1MiB", want: atLeast, bar: 2},
+	{row: "shortcut/read/4MiB", limit: "tmpfs/read/4MiB", want: atLeast, bar: 2},
+	{row: "shortcut/over/1MiB", limit: "tmpfs/over/1MiB", want: atLeast, bar: 2},
+	{row: "shortcut/over/4MiB", limit: "tmpfs/over/4MiB", want: atLeast, bar: 2},
+
+	// Same node, fresh process, every page touched once.
+	{row: "shortcut/new/1MiB", limit: "tmpfs/new/1MiB", want: atLeast, bar: 2.5},
+	{row: "shortcut/fresh-read/1MiB", limit: "tmpfs/fresh-read/1MiB", want: atLeast, bar: 1},
+	{row: "huge/new/1MiB", limit: "map/over/1MiB", want: atLeast, bar: 0.7},
+	{row: "huge/fresh-read/1MiB", limit: "map/read/1MiB", want: atLeast, bar: 0.7},
+
+	// Same node, small accesses.
+	{row: "shortcut/rand-read/4KiB p50", want: atMost, bar: 0.5},
+	{row: "shortcut/rand-write/4KiB p50", want: atMost, bar: 0.6},
+	{row: "shortcut/rand-read/4KiB p50", limit: "tmpfs/rand-read/4KiB p50", want: below, bar: 1},
+	{row: "shortcut/rand-write/4KiB p50", limit: "tmpfs/rand-write/4KiB p50", want: below, bar: 1},
+
+	// One file, two processes.
+	{row: "shortcut/strided-new/47008B/2p", limit: "tmpfs/strided-new/47008B/2p", want: atLeast, bar: 2},
+	{row: "shortcut/strided-over/47008B/2p", limit: "tmpfs/strided-over/47008B/2p", want: atLeast, bar: 2},
+	{row: "shortcut/strided-read/47008B/2p", limit: "tmpfs/strided-read/47008B/2p", want: atLeast, bar: 2},
+
+	// Messages over shared memory.
+	{row: "shm/rand-read/4KiB p50", limit: "ucx-shm/round-trip/4KiB", want: atMost, bar: 1.3},
+	{row: "shm/read/1MiB", limit: "ucx-shm/answer/1MiB", want: atLeast, bar: 0.9},
+	{row: "shm/read/4MiB", limit: "ucx-shm/answer/4MiB", want: atLeast, bar: 0.9},
+	{row: "shm/over/1MiB", limit: "ucx-shm/answer/1MiB", want: atLeast, bar: 0.9},
+	{row: "shm/over/4MiB", limit: "ucx-shm/answer/4MiB", want: atLeast, bar: 0.9},
+
+	// TCP between namespaces.
+	{row: "tcp/rand-read/4KiB p50", limit: "ucx-tcp/round-trip/4KiB", want: atMost, bar: 1.2},
+	{row: "tcp/read/4MiB", limit: "ucx-tcp/answer/4MiB", want: atLeast, bar: 0.9},
+	{row: "tcp/over/4MiB", limit: "ucx-tcp/answer/4MiB", want: atLeast, bar: 0.9},
+
+	// Metadata, one client.
+	{row: "shortcut/meta/create", limit: "ucx-shm/round-trip/8B", want: atMost, bar: 3, asTime: true},
+	{row: "shortcut/meta/stat", limit: "ucx-shm/round-trip/8B", want: atMost, bar: 1.3, asTime: true},
+	{row: "shortcut/meta/unlink", limit: "ucx-shm/round-trip/8B", want: atMost, bar: 2.5, asTime: true},
+	{row: "shortcut/meta/create", want: atLeast, bar: 300000},
+	{row: "shortcut/meta/stat", want: atLeast, bar: 800000},
+	{row: "shortcut/meta/unlink", want: atLeast, bar: 350000},
+	{row: "shortcut/meta/create-3901B", want: atLeast, bar: 150000},
+	{row: "shortcut/meta/read-3901B", want: atLeast, bar: 300000},
+
+	// More pollers than cores, against one daemon and one client.
+	{row: "shortcut-2d/read/1MiB", limit: "shortcut/read/1MiB", want: atLeast, bar: 0.8},
+	{row: "shortcut-2d/over/1MiB", limit: "shortcut/over/1MiB", want: atLeast, bar: 0.8},
+	{row: "shortcut-2d/read/1MiB/2p", limit: "shortcut/read/1MiB", want: atLeast, bar: 0.8},
+	{row: "shortcut-2d/over/1MiB/2p", limit: "shortcut/over/1MiB", want: atLeast, bar: 0.8},
+	{row: "shm-2d/read/1MiB", limit: "shm/read/1MiB", want: atLeast, bar: 0.7},
+	{row: "shm-2d/over/1MiB", limit: "shm/over/1MiB", want: atLeast, bar: 0.7},
+	{row: "shm-2d/read/1MiB/2p", limit: "shm/read/1MiB", want: atLeast, bar: 0.7},
+	{row: "shm-2d/over/1MiB/2p", limit: "shm/over/1MiB", want: atLeast, bar: 0.7},
+	{row: "shm-2d/rand-read/4KiB mean", want: atMost, bar: 10},
+	{row: "shm-2d/rand-read/4KiB/2p mean", want: atMost, bar: 10},
+
+	// At rest.
+	{row: "daemon/idle", want: below, bar: 0.5},
+	{row: "daemon/memory beyond the name", want: atMost, bar: 400},
+	{row: "shortcut/memory/client 1000 open files", want: atMost, bar: 64},
+}
+
+// nearest says what figures without a bar are compared with: the same row of another transport, the first one that was measured.
+var nearest = []struct {
+	transport string
+	limits    []string
+}{
+	{"shortcut", []string{"map", "tmpfs"}},
+	{"embedded", []string{"map", "tmpfs"}},
+	{"huge", []string{"map", "map-huge"}},
+	{"shm", []string{"tmpfs"}},
+	{"tcp", []string{"shm"}},
+	{"shortcut-2d", []string{"shortcut"}},
+	{"shm-2d", []string{"shm"}},
+	{"uring", []string{"direct"}},
+	{"map-huge", []string{"map"}},
+	{"tmpfs", []string{"map"}},
+}
+
+// streams are limits of another kind, without a bar: messages that follow each other without waiting for answers.
+var streams = []comparison{
+	{row: "shm/read/1MiB", limit: "ucx-shm/stream/1MiB"},
+	{row: "shm/read/4MiB", limit: "ucx-shm/stream/4MiB"},
+	{row: "tcp/read/4MiB", limit: "ucx-tcp/stream/4MiB"},
+	{row: "tcp/read/1MiB", limit: "ucx-tcp/answer/1MiB"},
+	{row: "tcp/over/4MiB", limit: "ucx-tcp/stream/4MiB"},
+}
+
+// comparisonsOf are all of a key: its bars, or else the nearest limit.
+func comparisonsOf(key string, m *measurements) []comparison {
+	var found []comparison
+	for _, list := range [][]comparison{bars, streams} {
+		for _, c := range list {
+			if c.row == key {
+				found = append(found, c)
+			}
+		}
+	}
+	if len(found) > 0 {
+		return found
+	}
+	transport, rest, _ := strings.Cut(key, "/")
+	for _, n := range nearest {
+		if n.transport != transport {
+			continue
+		}
+		for _, limit := range n.limits {
+			if _, measured := m.median(limit + "/" + rest); measured {
+				return []comparison{{row: key, limit: limit + "/" + rest}}
+			}
+		}
+	}
+	return nil
+}
+
+// verdict of a comparison.
+type verdict string
+
+const (
+	verdictOK     verdict = "ok"
+	verdictMissed verdict = "MISSED"
+	verdictNone   verdict = "–"
+)
+
+// evaluated is a comparison with the figures of a run.
+type evaluated struct {
+	comparison
+	ratio   float64 // of the medians; without a limit the figure itself
+	verdict verdict
+}
+
+// evaluate gives false if the row or its limit was not measured.
+func (c comparison) evaluate(m *measurements) (evaluated, bool) {
+	value, ok := m.median(c.row)
+	if !ok {
+		return evaluated{}, false
+	}
+	if c.asTime {
+		value = 1e6 / value
+	}
+	if c.limit != "" {
+		limit, ok := m.median(c.limit)
+		if !ok {
+			return evaluated{}, false
+		}
+		value /= limit
+	}
+	e := evaluated{comparison: c, ratio: value, verdict: verdictNone}
+	good := false
+	switch c.want {
+	case informs:
+		return e, true
+	case atLeast:
+		good = value >= c.bar
+	case atMost:
+		good = value <= c.bar
+	case below:
+		good = value < c.bar
+	}
+	e.verdict = verdictMissed
+	if good {
+		e.verdict = verdictOK
+	}
+	return e, true
+}
+
+// reached is how far a figure is, 1 being the bar itself, more being better.
+func (e evaluated) reached() float64 {
+	if e.want == atLeast {
+		return e.ratio / e.bar
+	}
+	return e.bar / e.ratio
+}
