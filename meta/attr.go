@@ -19,6 +19,9 @@ func (s *Shard) Attr(ino inode.Ino) (inode.Attr, error) {
 	return n.attr(), nil
 }
 
+// Exists reports whether the inode is here.
+func (s *Shard) Exists(ino inode.Ino) bool { return s.nodes[ino] != nil }
+
 // Readlink returns the target of a symbolic link; EINVAL for anything else.
 func (s *Shard) Readlink(ino inode.Ino) ([]byte, error) {
 	n, err := s.find(ino)

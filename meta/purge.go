@@ -10,8 +10,8 @@ import (
 // Purge is an inode that is gone and whose chunks must go too. Its owners are those that the layout names for bytes
 // [0, Largest), and those in Runs; telling all shards is always right.
 //
-// Only what was made known to the inode's shard is purged: a client that wrote or reserved chunks and died before its first
-// Extend leaves them behind, until the store is compared with the inodes.
+// Only what was made known to the inode's shard is purged: a client that wrote or reserved chunks and died before its Extend leaves them
+// behind, until the stores are compared with the inodes (core/server, sweep).
 type Purge struct {
 	Ino     inode.Ino
 	Layout  layout.Layout

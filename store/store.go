@@ -63,6 +63,8 @@ type Store interface {
 	// loss. The function may run on any goroutine, beside other methods.
 	Sync(ino uint64) func() error
 	Usage() Usage
+	// Inodes lists the files of which something is kept.
+	Inodes() []uint64
 	// Close flushes and unmaps. No View or Write may be outstanding.
 	Close() error
 }

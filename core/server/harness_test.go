@@ -120,13 +120,15 @@ func (c *cluster) kill(i int) {
 }
 
 // tick runs every shard's Tick now.
-func (c *cluster) tick() {
+func (c *cluster) tick() { c.tickAt(time.Now()) }
+
+func (c *cluster) tickAt(now time.Time) {
 	for _, u := range c.shards {
 		if u.shard == nil {
 			continue
 		}
 		done := make(chan struct{})
-		u.loop.Submit(func() { u.shard.Tick(time.Now()); close(done) })
+		u.loop.Submit(func() { u.shard.Tick(now); close(done) })
 		<-done
 	}
 }

@@ -323,6 +323,39 @@ func TestUnlinkedFileLivesWhileOpen(t *testing.T) {
 	})
 }
 
+// TestSweep: chunks that the inode's shard was never told of, because their writer died before it could, go when the inode is gone, and only then.
+func TestSweep(t *testing.T) {
+	c := newCluster(t, 2)
+	k := c.asker(1)
+	used := func(shard uint32) (chunks uint64) {
+		var usage rpc.StatStoreReply
+		if err := k.ask(shard, rpc.MsgStatStore, 0, nil, nil, &usage); err != nil {
+			t.Fatal(err)
+		}
+		return usage.Chunks
+	}
+	kept := must[rpc.EntryReply](t)(k.create(rpc.MsgCreateFile, inode.Root, "kept"))
+	doomed := must[rpc.EntryReply](t)(k.create(rpc.MsgCreateFile, inode.Root, "doomed"))
+	for shard := range uint32(2) {
+		for _, ino := range []inode.Ino{kept.Ino, doomed.Ino} {
+			if err := k.write(ino, shard, 0, 0, 0, []byte("not told")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := k.remove(rpc.MsgDelete, inode.Root, "doomed", doomed.Ino); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the chunks of the file that is gone are dropped", func() bool {
+		c.tickAt(time.Now().Add(2 * time.Hour)) // the grace time is over
+		return used(0) == 1 && used(1) == 1
+	})
+	c.tick()
+	if used(0) != 1 || used(1) != 1 {
+		t.Error("chunks of a file that is there were dropped")
+	}
+}
+
 func TestHandshakeRefusals(t *testing.T) {
 	c := newCluster(t, 1)
 	for _, wrong := range []struct {

@@ -134,5 +134,6 @@ func (s *Shard) checkClients(now time.Time) {
 		}
 		s.log.Info("client is gone; its handles are released", "pid", state.pid, "sessions", state.sessions)
 		s.dropClient(id)
+		s.sweeper.wanted = true
 	}
 }

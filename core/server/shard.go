@@ -79,6 +79,7 @@ type Shard struct {
 	begun    map[meta.ReqID]begunWrite // writes of attached clients
 	device   store.Device              // Store, if it takes its time; see device.go
 	waiting  thirst
+	sweeper  sweeper
 
 	background context.Context
 	stop       context.CancelFunc
@@ -141,12 +142,13 @@ func (s *Shard) Tick(now time.Time) {
 	s.checkClients(now)
 	s.resolvePrepared()
 	if !s.swept && now.Sub(s.started) > s.o.Grace {
-		s.swept = true
+		s.swept, s.sweeper.wanted = true, true
 		if n := s.o.Meta.SweepOrphans(); n > 0 {
 			s.log.Info("removed unlinked files whose clients did not come back", "files", n)
 		}
 	}
 	s.purge()
+	s.sweep()
 	s.checkpoint()
 	if b, ok := s.o.Board.(interface{ Reap() }); ok {
 		b.Reap()

@@ -114,13 +114,14 @@ func (b *Board) AwaitQuiet(waiting func(pid uint32)) {
 
 // Take gives a chunk a slot. ok is false when there is none left.
 func (b *Board) Take(present uint32) (slot, serial uint32, ok bool) {
-	if n := len(b.free); n > 0 {
-		slot = b.free[n-1]
-		b.free = b.free[:n-1]
-	} else if b.next < maxSlots {
+	switch {
+	case b.next < maxSlots: // a serial number comes again after 2^31 uses of its slot: slots are used in turn
 		slot = b.next
 		b.next++
-	} else {
+	case len(b.free) > 0:
+		slot = b.free[0]
+		b.free = b.free[1:]
+	default:
 		return 0, 0, false
 	}
 	w := b.slot(slot)

@@ -89,6 +89,20 @@ func (mr *MockStoreMockRecorder) Commit(w interface{}) *gomock.Call {
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Commit", reflect.TypeOf((*MockStore)(nil).Commit), w)
 }
 
+// Inodes mocks base method.
+func (m *MockStore) Inodes() []uint64 {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Inodes")
+	ret0, _ := ret[0].([]uint64)
+	return ret0
+}
+
+// Inodes indicates an expected call of Inodes.
+func (mr *MockStoreMockRecorder) Inodes() *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Inodes", reflect.TypeOf((*MockStore)(nil).Inodes))
+}
+
 // Purge mocks base method.
 func (m *MockStore) Purge(ino uint64) error {
 	m.ctrl.T.Helper()

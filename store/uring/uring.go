@@ -212,6 +212,9 @@ func (s *Store) Sync(ino uint64) func() error { return s.index.Sync(ino) }
 // Usage implements store.Store.
 func (s *Store) Usage() store.Usage { return s.index.Usage() }
 
+// Inodes implements store.Store.
+func (s *Store) Inodes() []uint64 { return s.index.Inodes() }
+
 // Checkpoint replaces the log by a snapshot of the index.
 func (s *Store) Checkpoint() error { return s.index.Checkpoint() }
 

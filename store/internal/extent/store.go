@@ -25,7 +25,9 @@ package extent
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/bits"
+	"slices"
 	"sync/atomic"
 	"syscall"
 
@@ -135,6 +137,9 @@ type waitingRun struct {
 }
 
 var _ store.Store = (*Store)(nil)
+
+// Inodes implements store.Store.
+func (s *Store) Inodes() []uint64 { return slices.Collect(maps.Keys(s.index)) }
 
 // New makes a store; with a log, from what that says. The Store owns log and backing from then on, also if New fails.
 func New(c Config) (*Store, error) {
