@@ -271,6 +271,71 @@ ssize_t benchfs_pwritev(int fd, const struct iovec *iov, int iovcnt, off_t offse
     return bfsgo_pwritev(fd, (void *)iov, iovcnt, offset);
 }
 
+int benchfs_iread(int fd, void *buf, size_t count, off_t offset)
+{
+    REFUSE_IN_CHILD();
+    CHECK(check_buffer(buf, count));
+    CHECK_OFFSET(offset);
+    return (int)bfsgo_iread(fd, buf, count, offset);
+}
+
+int benchfs_iwrite(int fd, const void *buf, size_t count, off_t offset)
+{
+    REFUSE_IN_CHILD();
+    CHECK(check_buffer(buf, count));
+    CHECK_OFFSET(offset);
+    return (int)bfsgo_iwrite(fd, (void *)buf, count, offset);
+}
+
+int benchfs_test(int request, ssize_t *result)
+{
+    REFUSE_IN_CHILD();
+    REFUSE_IF(result == NULL, EFAULT, "test: result is NULL");
+    int64_t moved = 0;
+    int done = (int)bfsgo_test(request, &moved);
+    if (done == 1)
+        *result = moved;
+    return done;
+}
+
+ssize_t benchfs_wait(int request)
+{
+    REFUSE_IN_CHILD();
+    return bfsgo_wait(request);
+}
+
+_Static_assert(sizeof(ssize_t) == sizeof(int64_t), "results of benchfs_waitall");
+
+int benchfs_waitall(int count, int requests[], ssize_t results[])
+{
+    REFUSE_IN_CHILD();
+    REFUSE_IF(count < 0, EINVAL, "waitall: count is negative");
+    REFUSE_IF(count > 0 && requests == NULL, EFAULT, "waitall: requests is NULL");
+    return (int)bfsgo_waitall(count, requests, (int64_t *)results);
+}
+
+int benchfs_cancel(int request)
+{
+    REFUSE_IN_CHILD();
+    return (int)bfsgo_cancel(request);
+}
+
+void *benchfs_mem_alloc(size_t bytes)
+{
+    void *memory = NULL;
+    if (atomic_load_explicit(&forked, memory_order_relaxed)) {
+        refuse(ECHILD, "this process is a fork of the one that uses BenchFS: exec first");
+        return NULL;
+    }
+    return bfsgo_mem_alloc(bytes, &memory) < 0 ? NULL : memory;
+}
+
+int benchfs_mem_free(void *memory)
+{
+    REFUSE_IN_CHILD();
+    return memory == NULL ? 0 : (int)bfsgo_mem_free(memory);
+}
+
 int benchfs_fsync(int fd)
 {
     REFUSE_IN_CHILD();

@@ -12,7 +12,7 @@
  * the caller's memory, unless its description says so. benchfs_strerror() gives the meaning of a code,
  * benchfs_last_error() what went wrong this time, with the path and the node.
  *
- * Handles. Open files and open directory streams are non-negative ints, of two kinds. They are not kernel
+ * Handles. Open files, open directory streams and requests are non-negative ints, of three kinds. They are not kernel
  * descriptors: do not give one to close() or read(). A handle that is closed, was never given out, belongs to
  * an earlier session or is of the other kind is refused with -EBADF. A handle may be closed while another
  * thread uses it: the other call goes on to its end.
@@ -31,7 +31,8 @@
  * (unless the configuration asks for cache.mode = "close-to-open").
  *
  * Threads. Every call may be made from any number of threads at once. A call runs to its end on the thread
- * that makes it. No call may be made from a signal handler. A thread that is cancelled or leaves by longjmp
+ * that makes it, but for the transfers of benchfs_iread and benchfs_iwrite, which threads of the library go on
+ * with. No call may be made from a signal handler. A thread that is cancelled or leaves by longjmp
  * inside a call leaves the library unusable.
  *
  * Blocking. "Blocks: yes" is for as long as the servers need, at most rpc.call_timeout (see
@@ -108,6 +109,9 @@ _Static_assert(sizeof(off_t) == 8, "BenchFS needs a 64-bit off_t: compile with -
 
 /* Most buffers of one vector call. */
 #define BENCHFS_IOV_MAX 1024
+
+/* In place of a request: none. */
+#define BENCHFS_REQUEST_NULL (-1)
 
 /* ==== Session ==== */
 
@@ -418,6 +422,107 @@ BENCHFS_API ssize_t benchfs_preadv(int fd, const struct iovec *iov, int iovcnt, 
  * Errors:     [vector], and those of benchfs_pwrite.
  */
 BENCHFS_API ssize_t benchfs_pwritev(int fd, const struct iovec *iov, int iovcnt, off_t offset);
+
+/*
+ * Begin a benchfs_pread and return a request, a handle that benchfs_wait, benchfs_waitall or a successful
+ * benchfs_test ends. The transfer goes on beside the program, whether it looks or not. Requests that are in
+ * progress together take effect in any order. The file may be closed meanwhile: the transfer goes on to its
+ * end. Each request must be waited for; benchfs_finalize cancels those that are left, and waits.
+ *
+ * Owns:       buf is the request's until it has ended. After an error its content is undefined.
+ * Threads:    any.
+ * Blocks:     no; a short transfer that needs no message is done before the call returns.
+ * After fork: -ECHILD.
+ * Errors:     [any] [handle] [buffer] EINVAL (negative offset), EMFILE; those of the transfer come from the
+ *             call that ends the request.
+ */
+BENCHFS_API int benchfs_iread(int fd, void *buf, size_t count, off_t offset);
+
+/*
+ * Begin a benchfs_pwrite; otherwise as benchfs_iread.
+ *
+ * Owns:       buf is the request's until it has ended, and must not change until then.
+ * Threads:    any.
+ * Blocks:     no; a short transfer that needs no message is done before the call returns.
+ * After fork: -ECHILD.
+ * Errors:     [any] [handle] [buffer] EINVAL (negative offset), EMFILE; those of the transfer come from the
+ *             call that ends the request.
+ */
+BENCHFS_API int benchfs_iwrite(int fd, const void *buf, size_t count, off_t offset);
+
+/*
+ * Look whether a request has ended. 1: it has, is gone, and *result is what benchfs_pread or benchfs_pwrite
+ * would have returned. 0: it has not, and *result stays.
+ *
+ * Owns:       result is the caller's.
+ * Threads:    any; a request is ended by one call.
+ * Blocks:     no.
+ * After fork: -ECHILD.
+ * Errors:     [any] EBADF (no such request), EFAULT (result is NULL).
+ */
+BENCHFS_API int benchfs_test(int request, ssize_t *result);
+
+/*
+ * Wait for a request, and return what benchfs_pread or benchfs_pwrite would have. The request is gone then. One
+ * that was not begun yet runs on the calling thread.
+ *
+ * Owns:       nothing.
+ * Threads:    any; a request is ended by one call.
+ * Blocks:     yes.
+ * After fork: -ECHILD.
+ * Errors:     [any] EBADF (no such request), ECANCELED (see benchfs_cancel), and those of the transfer.
+ */
+BENCHFS_API ssize_t benchfs_wait(int request);
+
+/*
+ * Wait for count requests, for all of them also when some fail. Each becomes BENCHFS_REQUEST_NULL; elements that
+ * are so already are passed over, with result 0. results (may be NULL) gets what benchfs_wait would have
+ * returned for each. The first error, in the order of the list, is the call's.
+ *
+ * Owns:       requests and results are the caller's, count elements each.
+ * Threads:    any; a request is ended by one call.
+ * Blocks:     yes.
+ * After fork: -ECHILD.
+ * Errors:     those of benchfs_wait; EINVAL (count is negative), EFAULT (requests is NULL).
+ */
+BENCHFS_API int benchfs_waitall(int count, int requests[], ssize_t results[]);
+
+/*
+ * Ask a request to end early. One that was not begun yet never will be, has changed nothing, and ends with
+ * -ECANCELED; one that is under way ends as it would have, or with -ECANCELED where it was about to be
+ * repeated. In either case it must be waited for.
+ *
+ * Owns:       nothing.
+ * Threads:    any.
+ * Blocks:     no.
+ * After fork: -ECHILD.
+ * Errors:     [any] EBADF (no such request).
+ */
+BENCHFS_API int benchfs_cancel(int request);
+
+/*
+ * Allocate zeroed memory that is registered with the network: a transfer to or from it need not register
+ * anything. It begins on a page boundary, of 2 MiB and more on one of 2 MiB, for huge pages. NULL: it could not be
+ * had, benchfs_last_error tells why.
+ *
+ * Owns:       the caller, until benchfs_mem_free. benchfs_finalize ends the registration and leaves the memory.
+ * Threads:    any.
+ * Blocks:     no.
+ * After fork: -ECHILD. The result is NULL.
+ * Errors:     NULL: not initialised, bytes is 0 or above 2^46, no memory.
+ */
+BENCHFS_API void *benchfs_mem_alloc(size_t bytes);
+
+/*
+ * Free what benchfs_mem_alloc has returned; NULL is passed over. No request may use it any more.
+ *
+ * Owns:       memory is gone.
+ * Threads:    any.
+ * Blocks:     no.
+ * After fork: -ECHILD.
+ * Errors:     ECHILD, EIO, EINVAL (not an address that benchfs_mem_alloc has returned).
+ */
+BENCHFS_API int benchfs_mem_free(void *memory);
 
 /*
  * Make what was written to the file, and its attributes, survive power loss, where the medium of the nodes

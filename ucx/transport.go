@@ -302,6 +302,17 @@ func (t *Transport) Alloc(bytes int) ([]byte, error) {
 // Free gives back what Alloc returned (the same slice, or one with the same beginning).
 func (t *Transport) Free(memory []byte) { C.free(pointer(memory)) }
 
+var _ rpc.Registrar = (*Transport)(nil)
+
+// Register implements rpc.Registrar: transfers to and from the memory find it registered with the devices already (ucp_mem_map).
+func (t *Transport) Register(memory []byte) (release func() error, err error) {
+	m, err := t.context.Register(memory)
+	if err != nil {
+		return nil, err
+	}
+	return m.Close, nil
+}
+
 // TransportStats are the counters of a Transport since it was made.
 type TransportStats struct {
 	Calls       uint64 `json:"calls"`

@@ -86,22 +86,26 @@ type Library struct {
 	handles *handle.Table[object]
 	current atomic.Pointer[session]
 
+	memory memoryTable
+
 	mu    sync.Mutex
 	depth int     // nested Inits
 	first options // of the Init that opened the session
 }
 
-// object is what a handle stands for: a file or a directory stream of a session.
+// object is what a handle stands for: a file, a directory stream or a request of a session.
 type object struct {
 	file    *client.File
 	dir     *client.Dir
+	request *client.Request
 	session *session
 }
 
 // The kinds of handles.
 const (
-	kindFile handle.Kind = 1
-	kindDir  handle.Kind = 2
+	kindFile    handle.Kind = 1
+	kindDir     handle.Kind = 2
+	kindRequest handle.Kind = 3
 )
 
 // New makes a library without a session.
@@ -113,8 +117,13 @@ func release(o object) error {
 		return nil
 	}
 	defer o.session.objects.Add(-1)
-	if o.dir != nil {
+	switch {
+	case o.dir != nil:
 		return o.dir.Close(background)
+	case o.request != nil:
+		o.request.Cancel()
+		_, _ = o.request.Wait() // nobody wants to know
+		return nil
 	}
 	return o.file.Close(background)
 }
@@ -220,6 +229,7 @@ func (l *Library) end(s *session) (open int, err error) {
 	if !waitUntil(s, func() bool { return s.objects.Load() == 0 }) {
 		return open, errBroken("finalize", "")
 	}
+	l.memory.deregister()
 	_, closeErr := s.client.Close(background)
 	if err == nil {
 		err = closeErr

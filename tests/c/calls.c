@@ -11,6 +11,14 @@ static struct benchfs_extent extents[2];
 static const struct timespec times[2] = {{1, 2}, {3, 4}};
 static struct benchfs_layout layout = BENCHFS_LAYOUT_INIT;
 
+static ssize_t moved;
+
+static long long wait_for_all(int request)
+{
+    int requests[2] = {BENCHFS_REQUEST_NULL, request == BENCHFS_REQUEST_NULL ? -2 : request};
+    return benchfs_waitall(2, requests, NULL);
+}
+
 #define ROOT BENCHFS_AT_FDCWD
 
 /* A call about a path: the expression uses p. */
@@ -70,6 +78,12 @@ static struct benchfs_layout layout = BENCHFS_LAYOUT_INIT;
     X(writev, benchfs_writev(h, iov, 2))                         \
     X(preadv, benchfs_preadv(h, iov, 2, 0))                      \
     X(pwritev, benchfs_pwritev(h, iov, 2, 0))                    \
+    X(iread, benchfs_iread(h, bytes, sizeof bytes, 0))           \
+    X(iwrite, benchfs_iwrite(h, bytes, sizeof bytes, 0))         \
+    X(test, benchfs_test(h, &moved))                             \
+    X(wait, benchfs_wait(h))                                     \
+    X(waitall, wait_for_all(h))                                  \
+    X(cancel, benchfs_cancel(h))                                 \
     X(fsync, benchfs_fsync(h))                                   \
     X(fdatasync, benchfs_fdatasync(h))                           \
     X(fstat, benchfs_fstat(h, &st))                              \

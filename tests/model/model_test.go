@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"sync"
@@ -43,10 +44,19 @@ func seed(t *testing.T) uint64 {
 	return s
 }
 
+// ways are how the processes move their data, one after the other: what one has written in one way, the others read in theirs.
+var ways = []map[string]string{
+	{"BENCHFS_DATA_SHORTCUT": "readwrite"},
+	{"BENCHFS_DATA_SHORTCUT": "off"},
+	{"BENCHFS_DATA_SHORTCUT": "read", "AGENT_TRANSFERS": "nonblocking"},
+}
+
 func agents(t *testing.T, c *cluster.Cluster, n int) []*agent.Agent {
 	list := make([]*agent.Agent, n)
 	for i := range list {
-		list[i] = agent.MustStart(t, c.Env())
+		env := maps.Clone(c.Env())
+		maps.Copy(env, ways[i%len(ways)])
+		list[i] = agent.MustStart(t, env)
 	}
 	return list
 }

@@ -12,6 +12,7 @@
 #include "benchfs.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,6 +179,45 @@ static int64_t answer_stat(int rc, const struct stat *st)
     return rc;
 }
 
+/* AGENT_TRANSFERS=nonblocking: reads and writes at an offset are requests; reads are two, in flight together. */
+static int nonblocking;
+
+static ssize_t transfer_read(int fd, unsigned char *p, size_t n, off_t off)
+{
+    if (!nonblocking)
+        return benchfs_pread(fd, p, n, off);
+    size_t half = n / 2;
+    int requests[2];
+    ssize_t results[2];
+    for (int i = 0; i < 2; i++) {
+        requests[i] =
+            i == 0 ? benchfs_iread(fd, p, half, off) : benchfs_iread(fd, p + half, n - half, off + (off_t)half);
+        if (requests[i] < 0) {
+            if (i == 1)
+                benchfs_wait(requests[0]);
+            return requests[i];
+        }
+    }
+    int rc = benchfs_waitall(2, requests, results);
+    if (rc < 0)
+        return rc;
+    return results[0] < (ssize_t)half ? results[0] : results[0] + results[1];
+}
+
+static ssize_t transfer_write(int fd, const void *p, size_t n, off_t off)
+{
+    if (!nonblocking)
+        return benchfs_pwrite(fd, p, n, off);
+    int request = benchfs_iwrite(fd, p, n, off);
+    if (request < 0)
+        return request;
+    ssize_t moved;
+    int rc;
+    while ((rc = benchfs_test(request, &moved)) == 0)
+        sched_yield();
+    return rc < 0 ? rc : moved;
+}
+
 /* Reads into the answer; off < 0: at the position. */
 static int64_t do_read(int at_position)
 {
@@ -185,7 +225,7 @@ static int64_t do_read(int at_position)
     size_t n = (size_t)number();
     off_t off = at_position ? 0 : (off_t)number();
     void *p = answer(n);
-    ssize_t r = at_position ? benchfs_read(fd, p, n) : benchfs_pread(fd, p, n, off);
+    ssize_t r = at_position ? benchfs_read(fd, p, n) : transfer_read(fd, p, n, off);
     out_size -= n - (r > 0 ? (size_t)r : 0);
     return r;
 }
@@ -195,7 +235,7 @@ static int64_t do_write(int at_position)
     int fd = (int)number();
     size_t n;
     const void *p = bytes(&n);
-    return at_position ? benchfs_write(fd, p, n) : benchfs_pwrite(fd, p, n, (off_t)number());
+    return at_position ? benchfs_write(fd, p, n) : transfer_write(fd, p, n, (off_t)number());
 }
 
 static int64_t do_readv(void)
@@ -499,6 +539,8 @@ static int64_t perform(enum call call)
 
 int main(void)
 {
+    const char *transfers = getenv("AGENT_TRANSFERS");
+    nonblocking = transfers && strcmp(transfers, "nonblocking") == 0;
     int rc = benchfs_init(NULL);
     if (rc < 0) {
         fprintf(stderr, "agent: benchfs_init: %s\n", benchfs_last_error());
