@@ -135,14 +135,25 @@ func (m *OpenHandle) Decode(b []byte) error {
 }
 
 // AppendTo appends the encoding of m to b.
-func (m *ReleaseHandle) AppendTo(b []byte) []byte {
-	return appendI64(le.AppendUint64(appendIno(b, m.Ino), m.Handle), m.Mtime)
+func (m *ReleaseHandles) AppendTo(b []byte) []byte {
+	b = le.AppendUint32(b, uint32(len(m.Handles)))
+	for _, h := range m.Handles {
+		b = appendI64(le.AppendUint64(appendIno(b, h.Ino), h.Handle), h.Mtime)
+	}
+	return b
 }
 
-// Decode reads m from the whole of b.
-func (m *ReleaseHandle) Decode(b []byte) error {
+// Decode reads m from the whole of b, and reuses the memory of m.Handles.
+func (m *ReleaseHandles) Decode(b []byte) error {
 	d := decoder{rest: b}
-	*m = ReleaseHandle{Ino: d.ino(), Handle: d.u64(), Mtime: d.i64()}
+	m.Handles = m.Handles[:0]
+	n := d.u32()
+	if n == 0 || n > MaxReleases {
+		d.fail("number of handles out of bounds")
+	}
+	for range min(n, MaxReleases) {
+		m.Handles = append(m.Handles, ReleaseHandle{Ino: d.ino(), Handle: d.u64(), Mtime: d.i64()})
+	}
 	return d.end()
 }
 

@@ -79,7 +79,7 @@ func messages() []message {
 		&Truncate{Ino: 1, Size: 2},
 		&AddRun{Ino: 1, Gen: 2, Run: run},
 		&OpenHandle{Ino: 1, Handle: 2},
-		&ReleaseHandle{Ino: 1, Handle: 2, Mtime: -3},
+		&ReleaseHandles{Handles: []ReleaseHandle{{Ino: 1, Handle: 2, Mtime: -3}, {Ino: 4, Handle: 5}}},
 		&ReadDir{Dir: 1, Cookie: 2, Max: 3},
 		&ReadDirReply{Count: 1, Next: 2, EOF: true},
 		&DirInfoReply{Entries: 1, Subdirs: 2, Mtime: 3},

@@ -40,7 +40,7 @@ const (
 	MsgGetRuns       // InodeRequest → –, payload: runs
 	MsgAddRun        // AddRun → –, payload: the runs that now cover the asked range
 	MsgOpen          // OpenHandle → AttrReply
-	MsgRelease       // ReleaseHandle → –
+	MsgRelease       // ReleaseHandles → –
 	MsgReadDir       // ReadDir → ReadDirReply, payload: entries
 	MsgDirInfo       // InodeRequest → DirInfoReply
 
@@ -309,7 +309,13 @@ type OpenHandle struct {
 	Handle uint64
 }
 
-// ReleaseHandle drops it. Mtime ≠ 0: the time of the last overwrite through it (inode.SetMtimeMax).
+// ReleaseHandles drops handles of inodes of one shard: 1 to MaxReleases.
+type ReleaseHandles struct{ Handles []ReleaseHandle }
+
+// MaxReleases is how many handles one message drops at most.
+const MaxReleases = 32
+
+// ReleaseHandle is one of them. Mtime ≠ 0: the time of the last overwrite through it (inode.SetMtimeMax).
 type ReleaseHandle struct {
 	Ino    inode.Ino
 	Handle uint64

@@ -91,6 +91,7 @@ type Client struct {
 	cache    *dataCache // nil when CacheMode is off
 	shortcut *shortcut  // nil when Shortcut is off
 	async    async
+	releases releases
 	closed   atomic.Bool
 
 	sessions sessions // reopen.go
@@ -221,6 +222,7 @@ func (c *Client) Close(ctx context.Context) (stillOpen int, err error) {
 			err = closeErr
 		}
 	}
+	c.endReleases(ctx)
 	if c.cache != nil {
 		if closeErr := c.cache.close(); closeErr != nil && err == nil {
 			err = closeErr

@@ -68,8 +68,12 @@ func (f *File) Close(ctx context.Context) error {
 	o := f.c.begin(ctx, opClose)
 	f.c.inodes.detach(f) // before the release: see ReopenHandles
 	f.c.counts.add(&f.tally)
-	err := o.releaseHandle(f.in.ino, f.handle, f.in.takeMtime())
-	return o.end(f.name, err)
+	mtime := f.in.takeMtime()
+	if mtime == 0 {
+		o.releaseSoon(f.in.ino, f.handle)
+		return o.end(f.name, nil)
+	}
+	return o.end(f.name, o.releaseHandle(f.in.ino, f.handle, mtime))
 }
 
 func (f *File) readable() error {

@@ -53,6 +53,12 @@ const maxPause = 50 * time.Millisecond
 
 // begin starts a call of the application.
 func (c *Client) begin(ctx context.Context, kind opKind) *op {
+	c.counts.ops[kind].Add(1)
+	return c.prepare(ctx, kind)
+}
+
+// prepare is begin for what the application did not ask for. release ends it.
+func (c *Client) prepare(ctx context.Context, kind opKind) *op {
 	l := c.take()
 	l.mu.Lock()
 	o := l.free
@@ -70,7 +76,6 @@ func (c *Client) begin(ctx context.Context, kind opKind) *op {
 		o.deadline = d
 	}
 	o.blamed, o.starts, o.vanished = false, 0, 0
-	c.counts.ops[kind].Add(1)
 	return o
 }
 

@@ -206,7 +206,7 @@ func (o *op) forget(f *File, ino inode.Ino) {
 
 func (o *op) releaseHandle(ino inode.Ino, handle uint64, mtime int64) error {
 	o.reset()
-	m := rpc.ReleaseHandle{Ino: ino, Handle: handle, Mtime: mtime}
+	m := rpc.ReleaseHandles{Handles: []rpc.ReleaseHandle{{Ino: ino, Handle: handle, Mtime: mtime}}}
 	call := o.call(rpc.MsgRelease, ino.Shard())
 	call.Body = m.AppendTo(call.Body)
 	return o.run()

@@ -100,7 +100,7 @@ func (c *Client) reopenBatch(conn *rpc.Conn, deadline time.Time, batch []*File, 
 			return errors.WithMessagef(err, "open file %q cannot be registered again", f.name)
 		}
 		if !c.inodes.has(f) { // closed meanwhile: its release may have come first
-			m := rpc.ReleaseHandle{Ino: f.in.ino, Handle: f.handle}
+			m := rpc.ReleaseHandles{Handles: []rpc.ReleaseHandle{{Ino: f.in.ino, Handle: f.handle}}}
 			prepare(calls[closed], conn, rpc.MsgRelease)
 			calls[closed].Body = m.AppendTo(calls[closed].Body)
 			closed++

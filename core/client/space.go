@@ -31,6 +31,7 @@ const blockSize = 4096
 func (c *Client) Statfs(ctx context.Context) (Statfs, error) {
 	o := c.begin(ctx, opStatfs)
 	s := Statfs{BlockSize: blockSize, NameMax: NameMax}
+	_ = o.tellAllReleases() // or a file that this process has just closed and removed would still count
 	err := o.fanOut(c.allShards(), func(shard uint32) {
 		o.call(rpc.MsgStatStore, shard)
 	}, func(call *rpc.Call, _ uint32) error {

@@ -266,16 +266,20 @@ func (s *Shard) openHandle(r *rpc.Request) error {
 	return s.attr(r, a, err)
 }
 
-func (s *Shard) releaseHandle(r *rpc.Request) error {
-	var m rpc.ReleaseHandle
+func (s *Shard) releaseHandles(r *rpc.Request) error {
+	m := &s.releases
 	if err := m.Decode(r.Body); err != nil {
 		return err
 	}
-	if err := s.here(m.Ino); err != nil {
-		return err
+	for _, h := range m.Handles {
+		if err := s.here(h.Ino); err != nil {
+			return err
+		}
 	}
-	if err := s.o.Meta.ReleaseHandle(r.Header.Client, m.Ino, m.Handle, m.Mtime); err != nil {
-		return err
+	for _, h := range m.Handles {
+		if err := s.o.Meta.ReleaseHandle(r.Header.Client, h.Ino, h.Handle, h.Mtime); err != nil {
+			return err
+		}
 	}
 	s.ok(r, nil)
 	s.purge()

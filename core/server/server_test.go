@@ -311,7 +311,7 @@ func TestUnlinkedFileLivesWhileOpen(t *testing.T) {
 	if got := must[[]byte](t)(k.read(file.Ino, shard, 0, 0, 10, 0)); string(got) != "still here" {
 		t.Fatalf("read %q", got)
 	}
-	if err := k.ask(shard, rpc.MsgRelease, 0, &rpc.ReleaseHandle{Ino: file.Ino, Handle: 1}, nil, nil); err != nil {
+	if err := k.ask(shard, rpc.MsgRelease, 0, &rpc.ReleaseHandles{Handles: []rpc.ReleaseHandle{{Ino: file.Ino, Handle: 1}}}, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := k.attr(file.Ino); err == nil {

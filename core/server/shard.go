@@ -67,6 +67,7 @@ type Shard struct {
 	solving  bool                      // the goroutine that asks coordinators about prepared operations runs
 	freeOps  *op                       // free list
 	body     []byte                    // scratch for replies
+	releases rpc.ReleaseHandles        // scratch
 	retrying bool                      // parked requests are being served again
 	again    bool                      // something was released meanwhile
 	counts   [rpc.MsgMax]uint64        // requests by type
@@ -255,7 +256,7 @@ func init() {
 		rpc.MsgGetRuns:        (*Shard).getRuns,
 		rpc.MsgAddRun:         (*Shard).addRun,
 		rpc.MsgOpen:           (*Shard).openHandle,
-		rpc.MsgRelease:        (*Shard).releaseHandle,
+		rpc.MsgRelease:        (*Shard).releaseHandles,
 		rpc.MsgReadDir:        (*Shard).readDir,
 		rpc.MsgDirInfo:        (*Shard).dirInfo,
 		rpc.MsgPrepare:        (*Shard).prepare,
