@@ -133,4 +133,3 @@ func (c *Client) endReleases(ctx context.Context) {
 	_ = o.tellAllReleases()
 	o.release()
 }
-

@@ -11,10 +11,13 @@ import (
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/core/server"
 	"github.com/benchfs/benchfs/internal/inode"
+	"github.com/benchfs/benchfs/internal/procfs"
+	"github.com/benchfs/benchfs/internal/shm"
 	"github.com/benchfs/benchfs/meta"
 	"github.com/benchfs/benchfs/rpc"
 	"github.com/benchfs/benchfs/rpc/inproc"
 	"github.com/benchfs/benchfs/store"
+	"github.com/benchfs/benchfs/store/arena"
 	"github.com/benchfs/benchfs/store/memory"
 )
 
@@ -34,6 +37,8 @@ type shardUnderTest struct {
 	meta        *meta.Shard
 	store       store.Store
 	incarnation uint64
+	board       *shm.Board // nil: clients do not reach in
+	boardDir    string
 }
 
 const testSecret = "only for this test"
@@ -53,6 +58,32 @@ func newCluster(t *testing.T, shards int) *cluster {
 		c.shards[i] = &shardUnderTest{store: mem}
 		c.start(i)
 	}
+	c.endWithTest()
+	return c
+}
+
+// newSharedCluster is one shard whose store clients reach into.
+func newSharedCluster(t *testing.T) *cluster {
+	t.Helper()
+	c := &cluster{t: t, dir: t.TempDir(), network: inproc.NewNetwork(), m: &layout.Map{Epoch: 1}}
+	c.m.Nodes = []layout.Node{{Shards: 1}}
+	dir := t.TempDir()
+	chunks, err := arena.Open(arena.Options{Dir: dir, Name: "test", CapacityBytes: 64 << 20, SegmentBytes: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &shardUnderTest{store: chunks, boardDir: dir}
+	if u.board, err = shm.Create(dir, 1, procfs.Runs); err != nil {
+		t.Fatal(err)
+	}
+	c.shards = []*shardUnderTest{u}
+	c.start(0)
+	c.endWithTest()
+	return c
+}
+
+func (c *cluster) endWithTest() {
+	t := c.t
 	t.Cleanup(func() {
 		for i := range c.shards {
 			if c.shards[i].shard != nil {
@@ -61,9 +92,13 @@ func newCluster(t *testing.T, shards int) *cluster {
 			if err := c.shards[i].store.Close(); err != nil {
 				t.Errorf("store of shard %d: %v", i, err)
 			}
+			if b := c.shards[i].board; b != nil {
+				if err := b.Close(); err != nil {
+					t.Errorf("board of shard %d: %v", i, err)
+				}
+			}
 		}
 	})
-	return c
 }
 
 func (c *cluster) peer(i int) rpc.PeerID { return rpc.PeerID{Node: uint32(i), Shard: uint32(i)} }
@@ -99,11 +134,15 @@ func (c *cluster) start(i int) {
 	u := c.shards[i]
 	u.incarnation++
 	u.meta = m
-	u.shard = server.New(server.Options{
+	o := server.Options{
 		Peer: c.peer(i), Map: c.m, Incarnation: u.incarnation, Secret: testSecret, UID: uint32(syscall.Getuid()),
 		ChunkBits: layout.MinChunkBits, Meta: m, Store: u.store, Peers: c.pool(1000 + uint64(i)),
 		Grace: time.Hour,
-	})
+	}
+	if u.board != nil {
+		o.Board, o.BoardDir = u.board, u.boardDir
+	}
+	u.shard = server.New(o)
 	u.loop = c.network.Attach(c.peer(i), u.shard)
 	u.shard.Start(u.loop)
 }

@@ -149,7 +149,7 @@ func (s *Shard) Tick(now time.Time) {
 		}
 	}
 	s.purge()
-	s.sweep()
+	s.sweep(now)
 	s.checkpoint()
 	if b, ok := s.o.Board.(interface{ Reap() }); ok {
 		b.Reap()

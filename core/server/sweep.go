@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"syscall"
+	"time"
 
 	"github.com/pkg/errors"
 
@@ -13,22 +14,28 @@ import (
 // A client that dies in the middle of a write leaves chunks of which the inode's shard was never told. While the inode lives they are as
 // harmless as the rest of an unfinished write; when it goes, nobody purges them, because nobody knows of them. So after a client was lost, and
 // after a restart, a shard compares what its store keeps with the inodes: its own at once, those of other shards by asking, beside
-// the shard. A chunk whose inode is gone goes too. Inode numbers are never used twice, so that "gone" stays true.
+// the shard. A chunk whose inode is gone goes too; for those whose inode goes later, the comparison is repeated now and then.
+// Inode numbers are never used twice, so that "gone" stays true.
 
 type sweeper struct {
 	wanted  bool // a client was lost since the last sweep began
 	running bool
+	again   time.Time // of the next sweep without a new loss; zero: nobody was ever lost
 }
+
+// sweepEvery is the time between two sweeps without a new loss.
+const sweepEvery = 10 * time.Minute
 
 // sweepBatch is how many inodes other shards are asked for at a time.
 const sweepBatch = 64
 
 // sweep starts a comparison if one is wanted and none is running.
-func (s *Shard) sweep() {
-	if !s.sweeper.wanted || s.sweeper.running || s.purging {
+func (s *Shard) sweep(now time.Time) {
+	due := s.sweeper.wanted || !s.sweeper.again.IsZero() && now.After(s.sweeper.again)
+	if !due || s.sweeper.running || s.purging {
 		return
 	}
-	s.sweeper.wanted = false
+	s.sweeper.wanted, s.sweeper.again = false, now.Add(sweepEvery)
 	var elsewhere []inode.Ino
 	for _, number := range s.o.Store.Inodes() {
 		ino := inode.Ino(number)

@@ -1,0 +1,163 @@
+package fault_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/benchfs/benchfs/internal/cluster"
+	"github.com/benchfs/benchfs/tests/agent"
+)
+
+// reach is how a process reaches into a directory's files: by file name, whether it could write.
+type reach struct{ mapped, open map[string]bool }
+
+func reachOf(t *testing.T, pid int, dir string) reach {
+	t.Helper()
+	r := reach{map[string]bool{}, map[string]bool{}}
+	maps, err := os.Open(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = maps.Close() }()
+	for lines := bufio.NewScanner(maps); lines.Scan(); {
+		fields := strings.Fields(lines.Text()) // proc(5): address perms offset dev inode path
+		if len(fields) >= 6 && strings.HasPrefix(fields[5], dir) {
+			name := filepath.Base(fields[5])
+			r.mapped[name] = r.mapped[name] || strings.Contains(fields[1], "w")
+		}
+	}
+	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range links {
+		target, err := os.Readlink(link)
+		if err != nil || !strings.HasPrefix(target, dir) {
+			continue
+		}
+		info, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%s", pid, filepath.Base(link)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, flags, _ := strings.Cut(string(info), "flags:")
+		octal, err := strconv.ParseUint(strings.Fields(flags)[0], 8, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Base(target)
+		r.open[name] = r.open[name] || octal&unix.O_ACCMODE != unix.O_RDONLY
+	}
+	return r
+}
+
+// TestReadShortcutCannotWrite: with data.shortcut = "read" no stray write of the application can reach the store, whatever it does: the process
+// has neither a mapping nor a descriptor that could. What it may write to is the file of cells alone, which holds no data.
+func TestReadShortcutCannotWrite(t *testing.T) {
+	data := bytes.Repeat([]byte("0123456789abcdef"), 4<<20/16)
+	for _, mode := range []string{"read", "readwrite"} {
+		t.Run(mode, func(t *testing.T) {
+			c := cluster.Start(t, cluster.Options{Nodes: 1})
+			a := agent.MustStart(t, env(c, map[string]string{"BENCHFS_DATA_SHORTCUT": mode}))
+			fd, err := a.Open("/f", unix.O_CREAT|unix.O_RDWR, 0o644)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 4 { // often enough that pages are mapped, not only read
+				if n, err := a.Pwrite(fd, data, 0); err != nil || n != len(data) {
+					t.Fatal(n, err)
+				}
+				if got, err := a.Pread(fd, len(data), 0); err != nil || !bytes.Equal(got, data) {
+					t.Fatal("what was read is not what was written", err)
+				}
+			}
+			r := reachOf(t, a.PID(), c.DataDir(0))
+			if len(r.mapped) < 3 {
+				t.Fatalf("mapped: %v; want board, cells and a segment", r.mapped)
+			}
+			segments := 0
+			for _, files := range []map[string]bool{r.mapped, r.open} {
+				for name, writable := range files {
+					if name == "board" || name == "cells" {
+						continue
+					}
+					segments++
+					if writable != (mode == "readwrite") {
+						t.Errorf("%s: can be written: %v", name, writable)
+					}
+				}
+			}
+			if segments == 0 {
+				t.Errorf("no segment is in reach: mapped %v, open %v", r.mapped, r.open)
+			}
+			if r.mapped["board"] || r.open["board"] {
+				t.Error("the board can be written")
+			}
+			if err := a.Close(fd); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// TestShortcutSendsNothing: reads and overwrites on the same node take no message.
+func TestShortcutSendsNothing(t *testing.T) {
+	c := cluster.Start(t, cluster.Options{Nodes: 2, Settings: map[string]string{"layout.chunk_size": "64KiB"}})
+	a := agent.MustStart(t, c.Env())
+	type counts struct {
+		Direct      uint64 `json:"direct"`
+		Connections []struct {
+			Calls uint64 `json:"reused"`
+		} `json:"connections"`
+	}
+	now := func() (direct, calls uint64) {
+		var s struct {
+			Client counts `json:"client"`
+		}
+		text, err := a.Stats()
+		if err == nil {
+			err = json.Unmarshal(text, &s)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, connection := range s.Client.Connections {
+			calls += connection.Calls
+		}
+		return s.Client.Direct, calls
+	}
+	data := bytes.Repeat([]byte("x"), 1<<20)
+	fd, err := a.Open("/f", unix.O_CREAT|unix.O_RDWR, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transfer := func() {
+		for off := 0; off < len(data); off += 100_000 {
+			n := min(100_000, len(data)-off)
+			if moved, err := a.Pwrite(fd, data[off:off+n], int64(off)); err != nil || moved != n {
+				t.Fatal(moved, err)
+			}
+			if got, err := a.Pread(fd, n, int64(off)); err != nil || len(got) != n {
+				t.Fatal(len(got), err)
+			}
+		}
+	}
+	transfer()
+	direct, calls := now()
+	transfer()
+	directAfter, callsAfter := now()
+	if directAfter-direct != 22 || callsAfter != calls || calls == 0 {
+		t.Errorf("%d of 22 reads and overwrites were direct, %d messages", directAfter-direct, callsAfter-calls)
+	}
+	if err := a.Close(fd); err != nil {
+		t.Fatal(err)
+	}
+}
