@@ -19,6 +19,9 @@ func (s *Shard) apply(r *record) error {
 	if err := s.change(r); err != nil {
 		return err
 	}
+	if s.observer != nil {
+		s.observe(r)
+	}
 	for _, ino := range r.drops {
 		if err := s.applyDrop(r, ino); err != nil {
 			return err
@@ -205,6 +208,9 @@ func (s *Shard) applyDrop(r *record, ino inode.Ino) error {
 	n := s.nodes[ino]
 	if n == nil || n.nlink != 0 || n.held != 0 {
 		return r.errInconsistent("drop of an inode in use")
+	}
+	if n.watched {
+		s.observer.InodeVoid(ino)
 	}
 	delete(s.nodes, ino)
 	delete(s.orphans, ino)

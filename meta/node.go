@@ -44,6 +44,7 @@ type node struct {
 	held        heldBits
 	strategy    layout.Strategy
 	chunkBits   uint8
+	watched     bool // the Observer is told of changes
 }
 
 // nodeMore is what only some kinds have.

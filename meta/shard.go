@@ -100,8 +100,9 @@ const (
 
 // Shard is one shard's name space. See the package comment for threads.
 type Shard struct {
-	o   Options
-	log journal // nil in memory-only mode
+	o        Options
+	log      journal  // nil in memory-only mode
+	observer Observer // may be nil
 
 	// What the log brings back.
 	nextSeq    uint64 // of the next inode: 1 …

@@ -5,13 +5,14 @@ func (m *Lookup) AppendTo(b []byte) []byte {
 	b = appendIno(b, m.Parent)
 	b = appendFlag(b, m.Open)
 	b = le.AppendUint64(b, m.Handle)
+	b = appendFlag(b, m.Share)
 	return appendText(b, m.Name)
 }
 
 // Decode reads m from the whole of b; Name aliases b.
 func (m *Lookup) Decode(b []byte) error {
 	d := decoder{rest: b}
-	*m = Lookup{Parent: d.ino(), Open: d.flag(), Handle: d.u64(), Name: d.name()}
+	*m = Lookup{Parent: d.ino(), Open: d.flag(), Handle: d.u64(), Share: d.flag(), Name: d.name()}
 	return d.end()
 }
 
@@ -70,7 +71,7 @@ func (m *EntryReply) AppendTo(b []byte) []byte {
 	if m.HasAttr {
 		b = appendAttr(b, &m.Attr)
 	}
-	return b
+	return appendPlace(b, &m.Place)
 }
 
 // Decode reads m from the whole of b. Attr is zero unless HasAttr.
@@ -87,6 +88,7 @@ func (m *EntryReply) Decode(b []byte) error {
 	if m.HasAttr {
 		d.attr(&m.Attr)
 	}
+	m.Place = d.place()
 	return d.end()
 }
 

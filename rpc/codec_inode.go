@@ -18,12 +18,32 @@ func (m *InodeRequest) Decode(b []byte) error {
 }
 
 // AppendTo appends the encoding of m to b.
-func (m *AttrReply) AppendTo(b []byte) []byte { return appendAttr(b, &m.Attr) }
+func (m *GetAttr) AppendTo(b []byte) []byte { return appendFlag(appendIno(b, m.Ino), m.Share) }
+
+// Decode reads m from the whole of b.
+func (m *GetAttr) Decode(b []byte) error {
+	d := decoder{rest: b}
+	*m = GetAttr{Ino: d.ino(), Share: d.flag()}
+	return d.end()
+}
+
+// AppendTo appends the encoding of m to b.
+func (m *AttrReply) AppendTo(b []byte) []byte {
+	b = appendFlag(appendAttr(b, &m.Attr), m.Record.Held)
+	if m.Record.Held {
+		b = le.AppendUint32(le.AppendUint32(b, m.Record.Number), m.Record.Serial)
+	}
+	return b
+}
 
 // Decode reads m from the whole of b.
 func (m *AttrReply) Decode(b []byte) error {
 	d := decoder{rest: b}
 	d.attr(&m.Attr)
+	m.Record = Record{}
+	if d.flag() {
+		m.Record = Record{Held: true, Number: d.u32(), Serial: d.u32()}
+	}
 	return d.end()
 }
 

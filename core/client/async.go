@@ -57,8 +57,10 @@ type async struct {
 
 // StartRead begins a Pread. p belongs to the request until it is over.
 func (f *File) StartRead(p []byte, off int64) (*Request, error) {
-	if len(p) <= atOnce && f.directRead(p, off) {
-		return finished(len(p)), nil
+	if len(p) <= atOnce {
+		if n, ok := f.directRead(p, off); ok {
+			return finished(n), nil
+		}
 	}
 	return f.start(p, off, false)
 }

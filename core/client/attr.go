@@ -39,13 +39,6 @@ func (o *op) statOnce(at At, path string, follow bool) (inode.Attr, error) {
 	return o.stat(&e)
 }
 
-// Stat returns the attributes of the open file.
-func (f *File) Stat(ctx context.Context) (inode.Attr, error) {
-	o := f.c.begin(ctx, opStat)
-	attr, err := o.stat(&rpc.EntryReply{Ino: f.in.ino, Kind: f.in.kind})
-	return attr, o.end(f.name, o.fileGone(err))
-}
-
 // stat completes attributes: with what this process has written and not told yet, and with what all shards know of a directory.
 func (o *op) stat(e *rpc.EntryReply) (inode.Attr, error) {
 	if e.Kind == inode.File {

@@ -44,19 +44,25 @@ func (b *bounds) covers(end uint64) (gen uint32, ok bool) {
 
 // tally counts what took no message, apart from the other counters because threads would contend for them.
 type tally struct {
-	reads, writes, bytesRead, bytesWritten atomic.Uint64
-	_                                      [96]byte
+	reads, writes, bytesRead, bytesWritten, stats atomic.Uint64
+	_                                             [88]byte
 }
 
-// directRead reads all of p at off, or nothing.
-func (f *File) directRead(p []byte, off int64) bool {
+// directRead reads at off what the file has of p, or nothing.
+func (f *File) directRead(p []byte, off int64) (n int, ok bool) {
 	c := f.c
 	if c.shortcut == nil || c.cache != nil || len(p) == 0 || len(p) > maxTransfer || off < 0 || f.readable() != nil {
-		return false
+		return 0, false
 	}
 	gen, ok := f.in.bounds.covers(uint64(off) + uint64(len(p)))
 	if !ok {
-		return false
+		a, fresh := f.in.now()
+		if !fresh {
+			return 0, false
+		}
+		f.in.learn(&a)
+		gen = a.TruncGen
+		p = p[:min(uint64(len(p)), a.Size-min(a.Size, uint64(off)))]
 	}
 	bits := f.in.bounds.bits.Load() & 31
 	for done := 0; done < len(p); {
@@ -65,17 +71,17 @@ func (f *File) directRead(p []byte, off int64) bool {
 		n := min(len(p)-done, 1<<bits-int(at), maxPiece)
 		g := f.in.grants.get(pos >> bits)
 		if g == nil || g.gen != gen {
-			return false
+			return 0, false
 		}
 		if got, ok := g.read(p[done:done+n], at); !ok || got < n {
-			return false
+			return 0, false
 		}
 		done += n
 	}
 	t := &f.tally
 	t.reads.Add(1)
 	t.bytesRead.Add(uint64(len(p)))
-	return true
+	return len(p), true
 }
 
 // directWrite overwrites all of p at off; false: it may have overwritten some of it, or nothing.
@@ -210,7 +216,7 @@ func (o *op) takeRoom(p *piece, gen uint32) {
 		return
 	}
 	p.ref = p.call.Header.Op
-	if p.in.learnPlace(p, &reply.Place, gen) {
+	if p.in.learnPlace(p.reach, p.chunk, &reply.Place, gen) {
 		if g := p.in.grants.get(p.chunk); g != nil {
 			p.filled = g.slot == reply.Place.Slot && g.serial == reply.Place.Serial && g.fill(p.buf, p.off)
 		}

@@ -36,6 +36,7 @@ type op struct {
 	blame    rpc.PeerID //
 	starts   int        // how often the op has begun anew
 	vanished int        // how often because something had vanished
+	near     *reach     // of the shard that the last lookup asked to tell places; nil: it was not asked
 	next     *op        // free list
 }
 
@@ -95,7 +96,7 @@ func (o *op) release() {
 	o.reset()
 	clear(o.pieces)
 	o.pieces = o.pieces[:0]
-	o.one[0], o.ctx = nil, nil
+	o.one[0], o.ctx, o.near = nil, nil, nil
 	l.mu.Lock()
 	if o.scratch != nil {
 		l.scratch = append(l.scratch, o.scratch)
@@ -312,25 +313,29 @@ func (o *op) payload() ([]byte, error) {
 func (o *op) getAttr(ino inode.Ino) (inode.Attr, error) {
 	o.reset()
 	call := o.call(rpc.MsgGetAttr, ino.Shard())
-	m := rpc.InodeRequest{Ino: ino}
+	m := rpc.GetAttr{Ino: ino}
 	call.Body = m.AppendTo(call.Body)
 	o.exchange()
 	return o.attrOf(call, ino)
 }
 
-// attrOf reads the AttrReply of a call about ino.
+// attrOf reads the attributes in the AttrReply of a call about ino.
 func (o *op) attrOf(call *rpc.Call, ino inode.Ino) (inode.Attr, error) {
+	reply, err := o.attrReply(call, ino)
+	return reply.Attr, err
+}
+
+func (o *op) attrReply(call *rpc.Call, ino inode.Ino) (reply rpc.AttrReply, err error) {
 	if call.Err != nil {
-		return inode.Attr{}, o.gone(call)
+		return reply, o.gone(call)
 	}
-	var reply rpc.AttrReply
 	if err := reply.Decode(call.Answer); err != nil {
-		return inode.Attr{}, o.broken(call, "attributes do not parse")
+		return rpc.AttrReply{}, o.broken(call, "attributes do not parse")
 	}
 	if reason := checkAttr(&reply.Attr, ino, o.c.shards()); reason != "" {
-		return inode.Attr{}, o.broken(call, reason)
+		return rpc.AttrReply{}, o.broken(call, reason)
 	}
-	return reply.Attr, nil
+	return reply, nil
 }
 
 // gone is failed, with errVanished for an inode that its shard does not know.

@@ -72,38 +72,47 @@ func (o *op) open(at At, path string, flags int, mode uint32) (*File, error) {
 	f.flags.Store(int64(flags))
 	f.refs.Store(1)
 	for {
-		attr, err := o.openOnce(f, at, path, mode)
+		found, err := o.openOnce(f, at, path, mode)
 		if !o.again(&err) {
 			if err != nil {
 				return nil, err
 			}
-			o.c.inodes.attach(f, &attr)
+			o.c.inodes.attach(f, &found.attr)
+			f.in.learnPlace(found.reach, 0, &found.place, found.gen)
 			return f, nil
 		}
 	}
 }
 
+// found is a file that was opened.
+type found struct {
+	attr  inode.Attr
+	place rpc.Place // of its first chunk, if that was told, in generation gen
+	gen   uint32
+	reach *reach
+}
+
 // openOnce looks up or makes the file and registers f's handle.
-func (o *op) openOnce(f *File, at At, path string, mode uint32) (inode.Attr, error) {
+func (o *op) openOnce(f *File, at At, path string, mode uint32) (found, error) {
 	var w walk
 	if err := w.start(o, at, path); err != nil {
-		return inode.Attr{}, err
+		return found{}, err
 	}
 	flags := f.Flags()
 	for {
 		e, err := w.openLast(f, flags, mode)
 		if err != nil {
-			return inode.Attr{}, err
+			return found{}, err
 		}
 		if e.Kind == inode.Symlink {
 			switch {
 			case flags&unix.O_NOFOLLOW != 0 && !w.slash && flags&unix.O_DIRECTORY != 0:
-				return inode.Attr{}, syscall.ENOTDIR
+				return found{}, syscall.ENOTDIR
 			case flags&unix.O_NOFOLLOW != 0 && !w.slash:
-				return inode.Attr{}, syscall.ELOOP
+				return found{}, syscall.ELOOP
 			}
 			if err := w.follow(e.Ino); err != nil {
-				return inode.Attr{}, err
+				return found{}, err
 			}
 			continue
 		}
@@ -111,7 +120,7 @@ func (o *op) openOnce(f *File, at At, path string, mode uint32) (inode.Attr, err
 		if err != nil && e.Opened {
 			o.forget(f, e.Ino)
 		}
-		return attr, err
+		return found{attr: attr, place: e.Place, gen: e.Attr.TruncGen, reach: o.near}, err
 	}
 }
 

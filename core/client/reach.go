@@ -104,17 +104,35 @@ func (o *op) attach() {
 		return
 	}
 	for i := range o.pieces {
-		p := &o.pieces[i]
-		if !p.placed || !o.c.near(p.shard) {
-			continue
+		if p := &o.pieces[i]; p.placed {
+			p.reach = o.reachOf(p.shard)
 		}
-		r := s.known(p.shard)
-		if r == nil {
-			r = o.attachTo(p.shard)
-		}
-		if r != nil && r.view != nil {
-			p.reach = r
-		}
+	}
+}
+
+// reachOf is this process's access to a shard, which is asked for it if need be: the op's calls are gone then. nil: there is none.
+func (o *op) reachOf(shard uint32) *reach {
+	s := o.c.shortcut
+	if s == nil || !o.c.near(shard) {
+		return nil
+	}
+	r := s.known(shard)
+	if r == nil {
+		r = o.attachTo(shard)
+	}
+	if r == nil || r.view == nil {
+		return nil
+	}
+	return r
+}
+
+// revoke makes all that is known of a shard's memory void: another daemon is in charge of it.
+func (s *shortcut) revoke(shard uint32) {
+	if s == nil || int(shard) >= len(s.shards) {
+		return
+	}
+	if r := s.shards[shard].Load(); r != nil && r.view != nil {
+		r.view.Revoke()
 	}
 }
 
@@ -219,20 +237,20 @@ func (t *grants) put(chunk uint64, g *grant) {
 	pages[at][chunk&(1<<grantPageBits-1)].Store(g)
 }
 
-// learnPlace takes in the place of a piece's chunk. false: it is of no use.
-func (in *openInode) learnPlace(p *piece, place *rpc.Place, gen uint32) bool {
-	if !place.Held || p.reach == nil || place.Bytes > 1<<layout.MaxChunkBits {
+// learnPlace takes in the place of a chunk. false: it is of no use.
+func (in *openInode) learnPlace(r *reach, chunk uint64, place *rpc.Place, gen uint32) bool {
+	if !place.Held || r == nil || place.Bytes > 1<<layout.MaxChunkBits {
 		return false
 	}
-	if g := in.grants.get(p.chunk); g != nil && g.reach == p.reach && g.slot == place.Slot && g.serial == place.Serial && g.gen == gen {
+	if g := in.grants.get(chunk); g != nil && g.reach == r && g.slot == place.Slot && g.serial == place.Serial && g.gen == gen {
 		return true
 	}
-	segment, err := p.reach.segments.Get(place.Segment)
+	segment, err := r.segments.Get(place.Segment)
 	if err != nil || !segment.Holds(place.Offset, int(place.Bytes)) {
 		return false
 	}
-	in.grants.put(p.chunk, &grant{
-		reach: p.reach, segment: segment, slot: place.Slot, serial: place.Serial, off: place.Offset, bytes: place.Bytes, gen: gen,
+	in.grants.put(chunk, &grant{
+		reach: r, segment: segment, slot: place.Slot, serial: place.Serial, off: place.Offset, bytes: place.Bytes, gen: gen,
 	})
 	return true
 }

@@ -27,8 +27,8 @@ import (
 
 // Pread reads len(p) bytes at off. Fewer, and no error, mean the end of the file.
 func (f *File) Pread(ctx context.Context, p []byte, off int64) (int, error) {
-	if f.directRead(p, off) {
-		return len(p), nil
+	if n, ok := f.directRead(p, off); ok {
+		return n, nil
 	}
 	o := f.c.begin(ctx, opRead)
 	o.one[0] = p
@@ -45,8 +45,8 @@ func (f *File) Preadv(ctx context.Context, bufs [][]byte, off int64) (int, error
 
 // Read reads at the position and advances it.
 func (f *File) Read(ctx context.Context, p []byte) (int, error) {
-	if f.directReadNext(p) {
-		return len(p), nil
+	if n, ok := f.directReadNext(p); ok {
+		return n, nil
 	}
 	o := f.c.begin(ctx, opRead)
 	o.one[0] = p
@@ -62,14 +62,12 @@ func (f *File) Readv(ctx context.Context, bufs [][]byte) (int, error) {
 }
 
 // directReadNext is directRead at the position.
-func (f *File) directReadNext(p []byte) bool {
+func (f *File) directReadNext(p []byte) (n int, ok bool) {
 	f.posMu.Lock()
 	defer f.posMu.Unlock()
-	if !f.directRead(p, f.pos) {
-		return false
-	}
-	f.pos += int64(len(p))
-	return true
+	n, ok = f.directRead(p, f.pos)
+	f.pos += int64(n)
+	return n, ok
 }
 
 func (o *op) readv(f *File, bufs [][]byte) (int, error) {
@@ -198,6 +196,10 @@ func (o *op) pass(in *openInode, k *known, bufs [][]byte, pos, from, to uint64, 
 			return holes, nil
 		}
 		o.attach()
+		var home *reach
+		if last && withAttr {
+			home = o.reachOf(in.ino.Shard())
+		}
 		o.reset()
 		for i := range o.pieces {
 			if p := &o.pieces[i]; !o.readNear(p, k.gen) {
@@ -206,9 +208,7 @@ func (o *op) pass(in *openInode, k *known, bufs [][]byte, pos, from, to uint64, 
 		}
 		var ask *rpc.Call
 		if last && withAttr {
-			ask = o.call(rpc.MsgGetAttr, in.ino.Shard())
-			m := rpc.InodeRequest{Ino: in.ino}
-			ask.Body = m.AppendTo(ask.Body)
+			ask = o.askNow(in, home)
 		}
 		if o.used > 0 {
 			o.exchange()
@@ -217,7 +217,7 @@ func (o *op) pass(in *openInode, k *known, bufs [][]byte, pos, from, to uint64, 
 			return holes, err
 		}
 		if ask != nil {
-			if *attr, err = o.attrOf(ask, in.ino); err != nil {
+			if *attr, err = o.takeNow(in, home, ask); err != nil {
 				return holes, err
 			}
 		}
@@ -270,7 +270,7 @@ func (o *op) takePiece(p *piece, gen uint32) error {
 	if err := reply.Decode(p.call.Answer); err != nil {
 		return o.broken(p.call, "answer to a read does not parse")
 	}
-	placed := p.in.learnPlace(p, &reply.Place, gen)
+	placed := p.in.learnPlace(p.reach, p.chunk, &reply.Place, gen)
 	if p.call.In == nil {
 		if placed {
 			o.readNear(p, gen)

@@ -33,11 +33,15 @@ func (s *sessions) mayLack(conn *rpc.Conn) bool {
 	return again || known && told != conn.Incarnation
 }
 
-func (s *sessions) told(conn *rpc.Conn) {
+// told notes it, and reports whether the shard has begun another life.
+func (s *sessions) told(conn *rpc.Conn) (reborn bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	before, known := s.incarnation[conn.Peer.Shard]
+	reborn = known && before != conn.Incarnation
 	s.connected[connKey{conn.Pool(), conn.Peer.Shard}] = struct{}{}
 	s.incarnation[conn.Peer.Shard] = conn.Incarnation
+	return reborn
 }
 
 // ReopenHandles registers the open files of a shard again over a new connection to it, so that files without a name go on
@@ -49,7 +53,9 @@ func (c *Client) ReopenHandles(ctx context.Context, conn *rpc.Conn) error {
 			return err
 		}
 	}
-	c.sessions.told(conn)
+	if c.sessions.told(conn) {
+		c.shortcut.revoke(conn.Peer.Shard)
+	}
 	return nil
 }
 

@@ -61,7 +61,9 @@ func (c *counters) add(t *tally) {
 	reads, writes := t.reads.Swap(0), t.writes.Swap(0)
 	c.ops[opRead].Add(reads)
 	c.ops[opWrite].Add(writes)
-	c.direct.Add(reads + writes)
+	stats := t.stats.Swap(0)
+	c.ops[opStat].Add(stats)
+	c.direct.Add(reads + writes + stats)
 	c.bytesRead.Add(t.bytesRead.Swap(0))
 	c.bytesWritten.Add(t.bytesWritten.Swap(0))
 }
@@ -69,7 +71,7 @@ func (c *counters) add(t *tally) {
 // Stats is what a client has done. It is made to be printed as JSON.
 type Stats struct {
 	Operations   map[string]uint64 `json:"operations"` // calls by kind
-	Direct       uint64            `json:"direct"`     // reads and writes among them that took no message
+	Direct       uint64            `json:"direct"`     // reads, writes and fstats among them that took no message
 	Failed       uint64            `json:"failed"`     // calls that ended with an error
 	Restarts     uint64            `json:"restarts"`   // attempts begun anew because something had changed
 	Reopened     uint64            `json:"reopened_handles"`

@@ -216,9 +216,14 @@ func (o *op) entryAttr(e *rpc.EntryReply) (inode.Attr, error) {
 
 // lookup asks for one entry. With handle ≠ 0 a file whose inode is on the entry's shard is opened in the same step.
 func (o *op) lookup(dir inode.Ino, name string, handle uint64) (rpc.EntryReply, error) {
+	shard := o.c.entryShard(dir, name)
+	o.near = nil
+	if handle != 0 {
+		o.near = o.reachOf(shard)
+	}
 	o.reset()
-	m := rpc.Lookup{Parent: dir, Name: bytesOf(name), Open: handle != 0, Handle: handle}
-	call := o.call(rpc.MsgLookup, o.c.entryShard(dir, name))
+	m := rpc.Lookup{Parent: dir, Name: bytesOf(name), Open: handle != 0, Handle: handle, Share: o.near != nil}
+	call := o.call(rpc.MsgLookup, shard)
 	call.Body = m.AppendTo(call.Body)
 	if err := o.run(); err != nil {
 		return rpc.EntryReply{}, o.lookAgain(err)

@@ -349,7 +349,7 @@ func (o *op) takeWritten(p *piece, gen uint32) {
 	}
 	var reply rpc.WrittenReply
 	if reply.Decode(p.call.Answer) == nil {
-		p.in.learnPlace(p, &reply.Place, gen)
+		p.in.learnPlace(p.reach, p.chunk, &reply.Place, gen)
 	}
 }
 

@@ -34,7 +34,7 @@ func (s *Shard) here(ino inode.Ino) error {
 }
 
 // entry answers with what a name stands for, and with its attributes and an open handle where they are to be had here.
-func (s *Shard) entry(r *rpc.Request, e meta.Entry, created, open bool, handle uint64) error {
+func (s *Shard) entry(r *rpc.Request, e meta.Entry, created, open bool, handle uint64, share bool) error {
 	answer := rpc.EntryReply{Ino: e.Ino, Kind: e.Kind, Created: created}
 	if e.Ino.Shard() == s.o.Peer.Shard {
 		var err error
@@ -48,6 +48,9 @@ func (s *Shard) entry(r *rpc.Request, e meta.Entry, created, open bool, handle u
 			return err
 		}
 		answer.HasAttr = true
+		if answer.Opened && answer.Attr.Size > 0 {
+			answer.Place = s.place(e.Ino, 0, answer.Attr.TruncGen, share)
+		}
 	}
 	s.body = answer.AppendTo(s.body[:0])
 	s.ok(r, s.body)
@@ -66,7 +69,7 @@ func (s *Shard) lookup(r *rpc.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.entry(r, e, false, m.Open, m.Handle)
+	return s.entry(r, e, false, m.Open, m.Handle, m.Share)
 }
 
 func (s *Shard) createFile(r *rpc.Request) error { return s.create(r, inode.File, nil) }
@@ -92,7 +95,7 @@ func (s *Shard) create(r *rpc.Request, kind inode.Kind, target []byte) error {
 		return err
 	}
 	if done, ok := s.o.Meta.Done(reqID(r)); ok {
-		return s.entry(r, meta.Entry{Ino: done.Ino, Kind: kind}, true, m.Open, m.Handle)
+		return s.entry(r, meta.Entry{Ino: done.Ino, Kind: kind}, true, m.Open, m.Handle, false)
 	}
 	e, created, err := s.o.Meta.Create(reqID(r), meta.CreateArgs{
 		Parent: m.Parent, Name: m.Name, Kind: kind,
@@ -102,7 +105,7 @@ func (s *Shard) create(r *rpc.Request, kind inode.Kind, target []byte) error {
 	if err != nil {
 		return err
 	}
-	return s.entry(r, e, created, m.Open, m.Handle)
+	return s.entry(r, e, created, m.Open, m.Handle, false)
 }
 
 func (s *Shard) readlink(r *rpc.Request) error {
@@ -143,12 +146,24 @@ func (s *Shard) attr(r *rpc.Request, a inode.Attr, err error) error {
 }
 
 func (s *Shard) getAttr(r *rpc.Request) error {
-	ino, err := s.inodeOf(r)
+	var m rpc.GetAttr
+	if err := m.Decode(r.Body); err != nil {
+		return err
+	}
+	if err := s.here(m.Ino); err != nil {
+		return err
+	}
+	a, err := s.o.Meta.Attr(m.Ino)
 	if err != nil {
 		return err
 	}
-	a, err := s.o.Meta.Attr(ino)
-	return s.attr(r, a, err)
+	answer := rpc.AttrReply{Attr: a}
+	if m.Share {
+		answer.Record = s.watcher.record(m.Ino)
+	}
+	s.body = answer.AppendTo(s.body[:0])
+	s.ok(r, s.body)
+	return nil
 }
 
 func (s *Shard) setAttr(r *rpc.Request) error {

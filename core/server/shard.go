@@ -77,6 +77,7 @@ type Shard struct {
 	swept    bool                      // orphans of the last incarnation are gone
 	busyTx   map[uint64]struct{}       // operations that a goroutine of this incarnation drives
 	shared   store.Shareable           // Store, if attached clients reach into it
+	watcher  *watcher                  // nil: nobody reads attributes in shared memory
 	begun    map[meta.ReqID]begunWrite // writes of attached clients
 	device   store.Device              // Store, if it takes its time; see device.go
 	waiting  thirst
@@ -112,6 +113,7 @@ func New(o Options) *Shard {
 	if shareable, ok := o.Store.(store.Shareable); ok && o.Board != nil {
 		s.shared = shareable
 		shareable.Share(o.Board)
+		s.watcher = newWatcher(o.Meta, o.Board)
 	}
 	s.device, _ = o.Store.(store.Device)
 	s.background, s.stop = context.WithCancel(context.Background())

@@ -38,7 +38,7 @@ import (
 	"github.com/benchfs/benchfs/fserr"
 )
 
-// Sizes and places in the two files. Numbers in them are in the machine's byte order: they never leave it.
+// Sizes and places in the files. Numbers in them are in the machine's byte order: they never leave it.
 const (
 	boardName  = "board"
 	cellsName  = "cells"
@@ -67,11 +67,14 @@ type cell struct {
 
 // Board is the shard's side. All methods are for the shard's thread, but Quiet, which may be called from anywhere.
 type Board struct {
-	board, cells []byte
-	incarnation  *uint64
-	epoch        *uint64
-	free         []uint32
-	next         uint32 // first slot that was never given out
+	board, cells, records []byte
+
+	incarnation *uint64
+	epoch       *uint64
+	free        []uint32
+	next        uint32 // first slot that was never given out
+	freeRecords []uint32
+	nextRecord  uint32
 	// Runs tells whether a process still exists; it is set once, for tests.
 	runs func(pid uint32, start uint64) bool
 }
@@ -88,7 +91,11 @@ func Create(dir string, incarnation uint64, runs func(pid uint32, start uint64) 
 		_ = unix.Munmap(board)
 		return nil, err
 	}
-	b := &Board{board: board, cells: cells, incarnation: word(board, atIncarnation), epoch: word(board, atEpoch), runs: runs}
+	records, err := mapFile(filepath.Join(dir, recordsName), maxRecords*recordBytes, true, true)
+	if err != nil {
+		return nil, errors.Join(err, unix.Munmap(board), unix.Munmap(cells))
+	}
+	b := &Board{board: board, cells: cells, records: records, incarnation: word(board, atIncarnation), epoch: word(board, atEpoch), runs: runs}
 	binary.NativeEndian.PutUint64(board, boardMagic)
 	atomic.StoreUint64(b.incarnation, incarnation)
 	atomic.AddUint64(b.epoch, 1)
@@ -196,7 +203,7 @@ func (b *Board) Reap() {
 // Close makes all places void for good, and unmaps.
 func (b *Board) Close() error {
 	atomic.StoreUint64(b.incarnation, 0)
-	return errors.Join(unix.Munmap(b.board), unix.Munmap(b.cells))
+	return errors.Join(unix.Munmap(b.board), unix.Munmap(b.cells), unix.Munmap(b.records))
 }
 
 func (b *Board) slot(slot uint32) *uint64 { return word(b.board, headerBytes+8*uintptr(slot)) }

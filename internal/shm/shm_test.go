@@ -299,3 +299,72 @@ func TestSegmentsThatAreNotThere(t *testing.T) {
 		t.Error("wrote to a segment that was opened for reading")
 	}
 }
+
+// TestRecords: what a reader believes was never half written, and nothing is believed after a drop.
+func TestRecords(t *testing.T) {
+	dir := t.TempDir()
+	b := board(t, dir, func(uint32, uint64) bool { return true })
+	v := attach(t, dir)
+	words := func(n uint64) (w [shm.RecordWords]uint64) {
+		for i := range w {
+			w[i] = n
+		}
+		return w
+	}
+	first := words(0)
+	record, serial, ok := b.TakeRecord(&first)
+	if !ok || b.RecordSerial(record) != serial {
+		t.Fatal(record, serial, ok)
+	}
+	var readers sync.WaitGroup
+	stop := make(chan struct{})
+	for range 2 {
+		readers.Go(func() {
+			for last := uint64(0); ; {
+				var got [shm.RecordWords]uint64
+				if v.Record(record, serial, &got) {
+					for _, w := range got {
+						if w != got[0] || w < last {
+							t.Errorf("torn or old: %v after %d", got, last)
+							return
+						}
+					}
+					last = got[0]
+				}
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for n := range uint64(5_000) {
+		w := words(n)
+		b.PutRecord(record, &w)
+	}
+	close(stop)
+	readers.Wait()
+	var got [shm.RecordWords]uint64
+	if !v.Record(record, serial, &got) || got != words(4_999) {
+		t.Errorf("%v", got)
+	}
+	b.DropRecord(record)
+	if v.Record(record, serial, &got) || v.Record(1<<30, 1, &got) {
+		t.Error("believed after the drop")
+	}
+	taken := 0
+	for _, _, ok := b.TakeRecord(&first); ok; _, _, ok = b.TakeRecord(&first) {
+		taken++
+	}
+	if b.DropRecord(record); taken < 1000 {
+		t.Errorf("%d records", taken)
+	}
+	if again, next, ok := b.TakeRecord(&first); !ok || again != record || next == serial {
+		t.Errorf("record %d, serial %d after %d, %v", again, next, serial, ok)
+	}
+	v.Revoke()
+	if v.Record(record, b.RecordSerial(record), &got) || v.Valid() {
+		t.Error("believed after it was revoked")
+	}
+}

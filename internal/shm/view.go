@@ -17,11 +17,12 @@ import (
 
 // View is a client process's side of a board. Its methods may be called from several threads.
 type View struct {
-	board, cells []byte
-	expected     uint64 // incarnation
-	incarnation  *uint64
-	epoch        *uint64
-	pid, start   uint64
+	board, cells, records []byte
+
+	expected    atomic.Uint64 // incarnation; or revoked
+	incarnation *uint64
+	epoch       *uint64
+	pid, start  uint64
 
 	mu    sync.Mutex
 	mine  atomic.Pointer[[]*cell] // cells of this process; grows under mu
@@ -43,10 +44,15 @@ func Attach(dir string, incarnation uint64, pid uint32, start uint64) (*View, er
 		_ = unix.Munmap(board)
 		return nil, err
 	}
+	records, err := mapFile(filepath.Join(dir, recordsName), maxRecords*recordBytes, false, false)
+	if err != nil {
+		return nil, errors.Join(err, unix.Munmap(board), unix.Munmap(cells))
+	}
 	v := &View{
-		board: board, cells: cells, expected: incarnation, incarnation: word(board, atIncarnation), epoch: word(board, atEpoch),
+		board: board, cells: cells, records: records, incarnation: word(board, atIncarnation), epoch: word(board, atEpoch),
 		pid: uint64(pid), start: start,
 	}
+	v.expected.Store(incarnation)
 	v.mine.Store(&[]*cell{})
 	switch {
 	case binary.NativeEndian.Uint64(board) != boardMagic || !v.Valid():
@@ -61,7 +67,13 @@ func Attach(dir string, incarnation uint64, pid uint32, start uint64) (*View, er
 }
 
 // Valid reports whether the daemon that the view was made for is in charge. When it is not, no place holds.
-func (v *View) Valid() bool { return atomic.LoadUint64(v.incarnation) == v.expected }
+func (v *View) Valid() bool { return atomic.LoadUint64(v.incarnation) == v.expected.Load() }
+
+// Revoke makes everything void for this process: it has heard otherwise that another daemon is in charge, perhaps with other files.
+func (v *View) Revoke() { v.expected.Store(revoked) }
+
+// revoked is no incarnation: those are random, and 0 is what a board shows that was closed.
+const revoked = 1<<64 - 1
 
 // Use is one use of places in progress; it must be ended with Leave.
 type Use struct{ c *cell }
@@ -141,5 +153,5 @@ func (v *View) Close() error {
 		atomic.StoreUint64(&c.start, 0)
 		atomic.StoreUint64(&c.pid, abandoned)
 	}
-	return errors.Join(unix.Munmap(v.board), unix.Munmap(v.cells))
+	return errors.Join(unix.Munmap(v.board), unix.Munmap(v.cells), unix.Munmap(v.records))
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -86,7 +87,7 @@ func TestReadShortcutCannotWrite(t *testing.T) {
 			segments := 0
 			for _, files := range []map[string]bool{r.mapped, r.open} {
 				for name, writable := range files {
-					if name == "board" || name == "cells" {
+					if name == "board" || name == "cells" || name == "records" {
 						continue
 					}
 					segments++
@@ -98,8 +99,10 @@ func TestReadShortcutCannotWrite(t *testing.T) {
 			if segments == 0 {
 				t.Errorf("no segment is in reach: mapped %v, open %v", r.mapped, r.open)
 			}
-			if r.mapped["board"] || r.open["board"] {
-				t.Error("the board can be written")
+			for _, name := range []string{"board", "records"} {
+				if r.mapped[name] || r.open[name] {
+					t.Errorf("%s can be written", name)
+				}
 			}
 			if err := a.Close(fd); err != nil {
 				t.Fatal(err)
@@ -108,7 +111,7 @@ func TestReadShortcutCannotWrite(t *testing.T) {
 	}
 }
 
-// TestShortcutSendsNothing: reads and overwrites on the same node take no message.
+// TestShortcutSendsNothing: reads, overwrites, ends of files and fstats on the same node take no message.
 func TestShortcutSendsNothing(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{Nodes: 2, Settings: map[string]string{"layout.chunk_size": "64KiB"}})
 	a := agent.MustStart(t, c.Env())
@@ -139,6 +142,10 @@ func TestShortcutSendsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	reader, err := a.Open("/f", unix.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	transfer := func() {
 		for off := 0; off < len(data); off += 100_000 {
 			n := min(100_000, len(data)-off)
@@ -150,14 +157,30 @@ func TestShortcutSendsNothing(t *testing.T) {
 			}
 		}
 	}
+	look := func() {
+		if st, err := a.Fstat(reader); err != nil || st.Size != int64(len(data)) {
+			t.Fatal(st, err)
+		}
+		if got, err := a.Pread(fd, 100, int64(len(data))-10); err != nil || len(got) != 10 {
+			t.Fatal(len(got), err)
+		}
+		if got, err := a.Pread(fd, 100, int64(len(data))); err != nil || len(got) != 0 {
+			t.Fatal(len(got), err)
+		}
+	}
 	transfer()
+	if err := a.Fsync(fd); err != nil { // the time of the overwrites is known now
+		t.Fatal(err)
+	}
+	look()
 	direct, calls := now()
+	look()
 	transfer()
 	directAfter, callsAfter := now()
-	if directAfter-direct != 22 || callsAfter != calls || calls == 0 {
-		t.Errorf("%d of 22 reads and overwrites were direct, %d messages", directAfter-direct, callsAfter-calls)
+	if directAfter-direct != 25 || callsAfter != calls || calls == 0 {
+		t.Errorf("%d of 25 reads, overwrites and stats were direct, %d messages", directAfter-direct, callsAfter-calls)
 	}
-	if err := a.Close(fd); err != nil {
+	if err := errors.Join(a.Close(fd), a.Close(reader)); err != nil {
 		t.Fatal(err)
 	}
 }
