@@ -10,6 +10,19 @@ import (
 // SetDepth sets how many requests the ring has room for.
 func SetDepth(o *Options, depth int) { o.depth = depth }
 
+// Buffered has it work as on a file system without O_DIRECT.
+func Buffered(o *Options) { o.buffered = true }
+
+// Break has the kernel refuse everything from now on.
+func (s *Store) Break() { s.ring.fd = -1 }
+
+// SetFdatasync puts another function in the place of fdatasync(2), until the function that it returns is called.
+func SetFdatasync(f func(fd int) error) (restore func()) {
+	before := fdatasync
+	fdatasync = f
+	return func() { fdatasync = before }
+}
+
 // Refuse has Open meet a system without io_uring.
 func Refuse(o *Options, err error) {
 	o.setup = func(uint32, *ringParams) (int, error) { return -1, err }
