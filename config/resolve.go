@@ -50,7 +50,8 @@ func (l *loader) check() {
 			l.bad(key, "%s is not a power of two", size)
 		}
 	}
-	if (c.Store.Backend == BackendArena || c.Store.Backend == BackendURing) && c.Store.DataDir == "" {
+	// A client of daemons may be given their settings; it keeps nothing itself.
+	if !c.Distributed() && (c.Store.Backend == BackendArena || c.Store.Backend == BackendURing) && c.Store.DataDir == "" {
 		l.bad("store.backend", "%q needs store.data_dir", c.Store.Backend)
 	}
 	if c.Store.Backend == BackendMemory && c.Store.DataDir != "" {
