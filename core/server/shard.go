@@ -458,17 +458,19 @@ func (s *Shard) released() {
 
 // expireParked answers those that nobody waits for any more.
 func (s *Shard) expireParked(now time.Time) {
-	kept := s.parked[:0]
-	for _, p := range s.parked {
-		if now.Before(p.expires) {
-			kept = append(kept, p)
-			continue
+	for _, list := range []*[]parkedRequest{&s.parked, &s.waiting.requests} {
+		kept := (*list)[:0]
+		for _, p := range *list {
+			if now.Before(p.expires) {
+				kept = append(kept, p)
+				continue
+			}
+			s.release(p.r)
+			p.r.Reply(rpc.StatusBusy, 0, nil, nil)
 		}
-		s.release(p.r)
-		p.r.Reply(rpc.StatusBusy, 0, nil, nil)
+		clear((*list)[len(kept):])
+		*list = kept
 	}
-	clear(s.parked[len(kept):])
-	s.parked = kept
 }
 
 // onShard runs fn on the shard's thread and waits for it; false when the shard is stopping.
