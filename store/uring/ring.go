@@ -159,7 +159,7 @@ func (r *ring) submit() error {
 		}
 		if r.waiting == before {
 			pause += time.Millisecond
-			time.Sleep(time.Millisecond)
+			_ = unix.Nanosleep(&unix.Timespec{Nsec: int64(time.Millisecond)}, nil) // a shorter pause will do, too
 		}
 	}
 	return nil
