@@ -51,3 +51,26 @@ func (s *Store) Meddle(failing *bool) {
 		}
 	}
 }
+
+// Nops sends n requests that do nothing through a ring, depth at a time.
+func Nops(n, depth int) error {
+	r, err := openRing(depth, sysSetup)
+	if err != nil {
+		return err
+	}
+	for n > 0 {
+		batch := min(n, depth)
+		for i := range batch {
+			r.push(0, -1, 0, nil, uint64(i))
+		}
+		for got := 0; got < batch; got++ {
+			for _, _, ok := r.pop(); !ok; _, _, ok = r.pop() {
+				if err := r.wait(); err != nil {
+					return err
+				}
+			}
+		}
+		n -= batch
+	}
+	return r.close()
+}
