@@ -23,6 +23,13 @@ func SetFdatasync(f func(fd int) error) (restore func()) {
 	return func() { fdatasync = before }
 }
 
+// SetFallocate does so with fallocate(2).
+func SetFallocate(f func(fd int, mode uint32, off, n int64) error) (restore func()) {
+	before := fallocate
+	fallocate = f
+	return func() { fallocate = before }
+}
+
 // Refuse has Open meet a system without io_uring.
 func Refuse(o *Options, err error) {
 	o.setup = func(uint32, *ringParams) (int, error) { return -1, err }

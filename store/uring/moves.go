@@ -155,7 +155,12 @@ func (s *Store) breakDown(err error) {
 
 // Poll implements store.Device.
 func (s *Store) Poll() (busy bool) {
-	if s.ring == nil || s.failed != nil {
+	if s.ring == nil {
+		return false
+	}
+	if s.failed != nil { // nobody waits for these, but EventFD would stay readable
+		for _, _, ok := s.ring.pop(); ok; _, _, ok = s.ring.pop() {
+		}
 		return false
 	}
 	for {

@@ -246,3 +246,37 @@ func TestBounded(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestFullMedium: a medium without space is an answer before anything is overwritten; one that cannot tell beforehand is used all the same.
+func TestFullMedium(t *testing.T) {
+	need(t)
+	answer := error(nil)
+	defer uring.SetFallocate(func(int, uint32, int64, int64) error { return answer })()
+	s := open(t, t.TempDir(), 256<<20)
+	write(t, s, 1, 100_000, 1)
+	answer = syscall.ENOSPC
+	var err error
+	for chunk := uint64(0); err == nil && chunk < 64; chunk++ {
+		var w store.Write
+		if w, err = s.Begin(2, chunk, 0, 1<<chunkBits, 0, chunkBits); err == nil {
+			err = s.Commit(w)
+		}
+	}
+	if fserr.Errno(err) != syscall.ENOSPC {
+		t.Errorf("a full medium: %v", err)
+	}
+	write(t, s, 1, 100_000, 2) // in place
+	answer = syscall.EOPNOTSUPP
+	for chunk := range uint64(20) {
+		w, err := s.Begin(3, chunk, 0, 1<<chunkBits, 0, chunkBits)
+		if err == nil {
+			err = s.Commit(w)
+		}
+		if err != nil {
+			t.Fatalf("a medium that cannot tell: %v", err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
