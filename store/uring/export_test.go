@@ -55,6 +55,11 @@ func (s *Store) Meddle(failing *bool) {
 					c.result = -int32(syscall.EIO)
 				}
 			}
+			if c.m.opcode == opRead { // nothing came where the result says so
+				for rest := c.m.memory[min(max(int(c.result), 0), len(c.m.memory)):]; len(rest) > 0; rest = rest[1:] {
+					rest[0] = ^rest[0]
+				}
+			}
 		}
 	}
 }
