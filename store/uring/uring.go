@@ -236,8 +236,13 @@ func (s *Store) Stats() store.DeviceStats {
 	return stats
 }
 
-// Checkpoint replaces the log by a snapshot of the index.
-func (s *Store) Checkpoint() error { return s.index.Checkpoint() }
+// Checkpoint replaces the log by a snapshot of the index. The snapshot is durable at once; so is, before it, what it tells of.
+func (s *Store) Checkpoint() error {
+	if err := s.files.SyncAll(); err != nil {
+		return err
+	}
+	return s.index.Checkpoint()
+}
 
 // LogBytes is what the log holds since the last checkpoint.
 func (s *Store) LogBytes() int64 { return s.index.LogBytes() }

@@ -154,10 +154,15 @@ func TestSync(t *testing.T) {
 	write(t, s, 1, 10_000, 2)
 	sync(2, nil)
 	write(t, s, 1, 10_000, 3)
+	if err := s.Checkpoint(); err != nil { // makes the index durable, and the bytes before it
+		t.Fatal(err)
+	}
+	sync(3, nil)
+	write(t, s, 1, 10_000, 4)
 	answer = syscall.EIO
-	sync(3, syscall.EIO)
+	sync(4, syscall.EIO)
 	answer = nil
-	sync(3, syscall.EIO) // what the failed one lost does not come back
+	sync(4, syscall.EIO) // what the failed one lost does not come back
 	if n := s.Stats().Errors; n != 1 {
 		t.Errorf("%d errors counted", n)
 	}
