@@ -122,6 +122,7 @@ const (
 	BackendAuto      = "auto"
 	BackendMemory    = "memory"
 	BackendArena     = "arena"
+	BackendURing     = "uring"
 	RecoverRefuse    = "refuse"
 	RecoverCut       = "cut"
 	CacheOff         = "off"
@@ -188,7 +189,7 @@ func (c *Config) Distributed() bool {
 	return c.Cluster.Mode == ModeDistributed
 }
 
-// StoreBackend is the store to use: BackendMemory or BackendArena.
+// StoreBackend is the store to use: BackendMemory, BackendArena or BackendURing.
 func (c *Config) StoreBackend() string {
 	if c.Store.Backend != BackendAuto {
 		return c.Store.Backend

@@ -126,6 +126,7 @@ func TestRefusals(t *testing.T) {
 		"address":           {text: "[cluster]\nnodes = [\"a\"]\nsecret = \"s\"\n", want: []string{"cluster.nodes", "host:port"}},
 		"port 0":            {text: "[cluster]\nnodes = [\"a:0\"]\nsecret = \"s\"\n", want: []string{"cluster.nodes", "port"}},
 		"arena nowhere":     {text: "[store]\nbackend = \"arena\"\n", want: []string{"store.backend", "data_dir"}},
+		"uring nowhere":     {text: "[store]\nbackend = \"uring\"\n", want: []string{"store.backend", "data_dir"}},
 		"memory somewhere":  {text: "[store]\nbackend = \"memory\"\ndata_dir = \"/d\"\n", want: []string{"store.backend", "data_dir"}},
 		"daemon: id":        {daemon: true, text: "[cluster]\nregistry_dir = \"/r\"\nexpected_nodes = 2\nnode_id = 2\n[store]\ndata_dir = \"/d\"\n", want: []string{":4", "cluster.node_id"}},
 		"daemon: no data":   {daemon: true, text: "[cluster]\nregistry_dir = \"/r\"\nexpected_nodes = 1\n", want: []string{"store.data_dir"}},

@@ -50,8 +50,9 @@ func (l *loader) check() {
 			l.bad(key, "%s is not a power of two", size)
 		}
 	}
-	if c.Store.Backend == BackendArena && c.Store.DataDir == "" {
-		l.bad("store.backend", `"arena" needs store.data_dir`)
+	// A client of daemons may be given their settings; it keeps nothing itself.
+	if !c.Distributed() && (c.Store.Backend == BackendArena || c.Store.Backend == BackendURing) && c.Store.DataDir == "" {
+		l.bad("store.backend", "%q needs store.data_dir", c.Store.Backend)
 	}
 	if c.Store.Backend == BackendMemory && c.Store.DataDir != "" {
 		l.bad("store.backend", `"memory" keeps nothing, but store.data_dir is %q: take one of them away`, c.Store.DataDir)
@@ -108,7 +109,7 @@ func (l *loader) checkDaemon() {
 	if n := c.Cluster.ExpectedNodes; n > 0 && c.Cluster.NodeID >= n {
 		l.bad("cluster.node_id", "%d is not below cluster.expected_nodes, %d: ids count from 0", c.Cluster.NodeID, n)
 	}
-	if c.StoreBackend() == BackendArena && c.Store.DataDir == "" {
+	if c.StoreBackend() != BackendMemory && c.Store.DataDir == "" {
 		l.bad("store.data_dir", `must be given, or store.backend = "memory" for data that ends with the daemon`)
 	}
 	if c.Cluster.RegistryDir == "" && strings.HasSuffix(c.Daemon.Listen, ":0") {

@@ -31,6 +31,22 @@ type Device interface {
 	Next() (e Ending, ok bool)
 	// EventFD is readable as long as Poll would note something. It is for waiting only, and stays the same until Close.
 	EventFD() int
+	// Stats tells what the device has done so far.
+	Stats() DeviceStats
+}
+
+// DeviceStats is what a Device has done since it was opened, and what it is doing.
+type DeviceStats struct {
+	Direct       bool   `json:"direct"` // past the page cache; false where the file system cannot
+	Reads        uint64 `json:"reads"`
+	ReadBytes    uint64 `json:"read_bytes"`
+	Writes       uint64 `json:"writes"`
+	WrittenBytes uint64 `json:"written_bytes"`
+	Syncs        uint64 `json:"syncs"`  // of files, to the medium
+	Errors       uint64 `json:"errors"` // reads, writes and syncs that failed
+	InFlight     uint64 `json:"in_flight"`
+	BufferBytes  uint64 `json:"buffer_bytes"`      // memory for transfers
+	BuffersUsed  uint64 `json:"buffer_bytes_used"` // of it
 }
 
 // Ending is the end of an operation that was started.

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/benchfs/benchfs/store/uring"
 )
 
 // bin is where TestMain has built the programs.
@@ -189,6 +191,28 @@ func TestRunGivesACommandItsDaemons(t *testing.T) {
 	for _, path := range r.made {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o700 {
 			t.Errorf("%s: %v, %v", path, info, err)
+		}
+	}
+	if code := r.wait(); code != 0 {
+		t.Errorf("exit status %d\n%s", code, r.stderr.String())
+	}
+	r.nothingLeft()
+}
+
+// TestRunOnDisk: daemons that keep their data on a disk get a directory that may be on one.
+func TestRunOnDisk(t *testing.T) {
+	if err := uring.Available(); err != nil {
+		t.Skip(err)
+	}
+	r := startRun(t, "--set", "store.backend=uring")
+	if r.Problem != "" || len(r.Nodes) != 2 || r.Usage.CapacityBytes == 0 {
+		t.Errorf("status: %+v", r.status)
+	}
+	var disk syscall.Statfs_t
+	roomy := syscall.Statfs("/var/tmp", &disk) == nil && int64(disk.Bavail)*disk.Bsize > 2<<30
+	for _, path := range r.made[1:] {
+		if roomy && strings.HasPrefix(path, "/dev/shm/") {
+			t.Errorf("%s is in memory", path)
 		}
 	}
 	if code := r.wait(); code != 0 {

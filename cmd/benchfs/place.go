@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -99,9 +100,13 @@ const leastStore = 512 << 20
 
 // dataBase chooses where daemons keep data that nobody said where to keep: in shared memory, or where there is more room.
 // perNode is the capacity of each of n daemons: four fifths of what is free now.
-func dataBase(n int) (base string, perNode uint64, err error) {
+func dataBase(n int, onDisk bool) (base string, perNode uint64, err error) {
 	var best uint64
-	for _, candidate := range []string{"/dev/shm", os.TempDir(), "/var/tmp"} {
+	places := []string{"/dev/shm", os.TempDir(), "/var/tmp"}
+	if onDisk {
+		slices.Reverse(places)
+	}
+	for _, candidate := range places {
 		free := freeBytes(candidate)
 		if free > best {
 			base, best = candidate, free

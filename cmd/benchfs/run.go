@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -115,14 +116,19 @@ func (c *cluster) dataDir(d *daemonOptions) (string, error) {
 		}
 		return dir, errors.WithMessage(os.MkdirAll(dir, 0o700), "--data-dir")
 	}
-	cfg, err := config.Load(config.Sources{File: o.g.config, Env: environment(withoutCluster(os.Environ())), Overrides: storeOnly(o.g)})
+	overrides := storeOnly(o.g)
+	// As its client, which needs no data directory.
+	maps.Copy(overrides, map[string]string{
+		"cluster.mode": config.ModeDistributed, "cluster.registry_dir": "/", "cluster.nodes": "", "cluster.expected_nodes": "1",
+	})
+	cfg, err := config.Load(config.Sources{File: o.g.config, Env: environment(withoutCluster(os.Environ())), Overrides: overrides})
 	if err != nil {
 		return "", err
 	}
 	inMemory := cfg.Store.Backend == config.BackendMemory
 	base, perNode := "", availableMemory()/5*4/uint64(o.nodes)
 	if !inMemory {
-		if base, perNode, err = dataBase(o.nodes); err != nil {
+		if base, perNode, err = dataBase(o.nodes, cfg.Store.Backend == config.BackendURing); err != nil {
 			return "", err
 		}
 	}

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"time"
+
 	"github.com/benchfs/benchfs/rpc"
 	"github.com/benchfs/benchfs/store"
 )
@@ -12,23 +14,23 @@ var _ rpc.Poller = (*Shard)(nil)
 
 // thirst is the requests that wait for buffers.
 type thirst struct {
-	requests []*rpc.Request
-	trying   bool // the first of them is being served
-	inVain   bool // and has found no buffers again
+	requests []parkedRequest
+	trying   *rpc.Request // the first of them, while it is being served
+	inVain   bool         // and has found no buffers again
 }
 
 // add puts a request at the end; one that was first and has found no buffers stays where it is.
 func (q *thirst) add(r *rpc.Request) {
-	if q.trying {
+	if q.trying == r {
 		q.inVain = true
 		return
 	}
-	q.requests = append(q.requests, r)
+	q.requests = append(q.requests, parkedRequest{r: r, expires: time.Now().Add(patience(r))})
 }
 
 // queued makes a request wait if others do.
 func (s *Shard) queued(r *rpc.Request) bool {
-	if s.waiting.trying || len(s.waiting.requests) == 0 {
+	if s.waiting.trying == r || len(s.waiting.requests) == 0 {
 		return false
 	}
 	s.waiting.add(r)
@@ -39,15 +41,15 @@ func (s *Shard) queued(r *rpc.Request) bool {
 func (s *Shard) serveWaiting() (started bool) {
 	q := &s.waiting
 	for len(q.requests) > 0 {
-		r := q.requests[0]
-		q.trying, q.inVain = true, false
+		r := q.requests[0].r
+		q.trying, q.inVain = r, false
 		s.dispatch(r)
-		q.trying = false
+		q.trying = nil
 		if q.inVain {
 			break
 		}
 		n := copy(q.requests, q.requests[1:])
-		q.requests[n] = nil
+		q.requests[n] = parkedRequest{}
 		q.requests = q.requests[:n]
 		started = true
 	}

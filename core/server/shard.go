@@ -66,6 +66,7 @@ type Shard struct {
 	purging  bool                      // the purge goroutine runs
 	solving  bool                      // the goroutine that asks coordinators about prepared operations runs
 	freeOps  *op                       // free list
+	liveOps  *op                       // those in use, newest first
 	body     []byte                    // scratch for replies
 	releases rpc.ReleaseHandles        // scratch
 	retrying bool                      // parked requests are being served again
@@ -137,6 +138,21 @@ func (s *Shard) Stop() {
 	s.onShard(func() { s.abortWrites(func(meta.ReqID, begunWrite) bool { return true }) })
 }
 
+// Abandon gives back what requests hold that were cut off in the middle, so that the store can be closed. To be called when the loop
+// has ended: nobody writes into or reads from the store's memory any more.
+func (s *Shard) Abandon() {
+	for s.liveOps != nil {
+		o := s.liveOps
+		switch o.kind {
+		case opRead:
+			s.o.Store.Release(o.view)
+		case opWrite:
+			s.o.Store.Abort(o.write)
+		}
+		s.freeOp(o)
+	}
+}
+
 // Tick does what is due by the clock: expired parked requests, vanished clients, operations whose coordinator is silent,
 // checkpoints. The daemon calls it about once a second on the shard's thread.
 func (s *Shard) Tick(now time.Time) {
@@ -193,6 +209,7 @@ type op struct {
 	write store.Write
 	page  []byte // payload memory that belongs to the op; see pages.go
 	next  *op
+	prev  *op // in the list of live ones
 }
 
 type opKind uint8
@@ -211,8 +228,12 @@ func (s *Shard) newOp(r *rpc.Request, kind opKind) *op {
 		o = &op{}
 	} else {
 		s.freeOps = o.next
-		o.next = nil
 	}
+	o.next = s.liveOps
+	if o.next != nil {
+		o.next.prev = o
+	}
+	s.liveOps = o
 	o.kind = kind
 	r.Op = o
 	return o
@@ -221,6 +242,14 @@ func (s *Shard) newOp(r *rpc.Request, kind opKind) *op {
 func (s *Shard) freeOp(o *op) {
 	if o.page != nil {
 		pages.put(o.page)
+	}
+	if o.prev != nil {
+		o.prev.next = o.next
+	} else {
+		s.liveOps = o.next
+	}
+	if o.next != nil {
+		o.next.prev = o.prev
 	}
 	*o = op{next: s.freeOps}
 	s.freeOps = o
@@ -431,17 +460,19 @@ func (s *Shard) released() {
 
 // expireParked answers those that nobody waits for any more.
 func (s *Shard) expireParked(now time.Time) {
-	kept := s.parked[:0]
-	for _, p := range s.parked {
-		if now.Before(p.expires) {
-			kept = append(kept, p)
-			continue
+	for _, list := range []*[]parkedRequest{&s.parked, &s.waiting.requests} {
+		kept := (*list)[:0]
+		for _, p := range *list {
+			if now.Before(p.expires) {
+				kept = append(kept, p)
+				continue
+			}
+			s.release(p.r)
+			p.r.Reply(rpc.StatusBusy, 0, nil, nil)
 		}
-		s.release(p.r)
-		p.r.Reply(rpc.StatusBusy, 0, nil, nil)
+		clear((*list)[len(kept):])
+		*list = kept
 	}
-	clear(s.parked[len(kept):])
-	s.parked = kept
 }
 
 // onShard runs fn on the shard's thread and waits for it; false when the shard is stopping.

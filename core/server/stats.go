@@ -1,6 +1,9 @@
 package server
 
-import "github.com/benchfs/benchfs/rpc"
+import (
+	"github.com/benchfs/benchfs/rpc"
+	"github.com/benchfs/benchfs/store"
+)
 
 // Stats is what a shard has done since it started, and what it holds now.
 type Stats struct {
@@ -15,6 +18,9 @@ type Stats struct {
 	CapacityBytes uint64            `json:"capacity_bytes"`
 	UsedBytes     uint64            `json:"used_bytes"`
 	Chunks        uint64            `json:"chunks"`
+
+	Device  *store.DeviceStats `json:"device,omitempty"`   // of a store that takes its time
+	Thirsty int                `json:"waiting_for_memory"` // requests that wait for its buffers
 }
 
 // Stats may be called from any goroutine but the shard's own; false when the shard has stopped.
@@ -34,6 +40,11 @@ func (s *Shard) Stats() (Stats, bool) {
 			CapacityBytes: usage.CapacityBytes,
 			UsedBytes:     usage.UsedBytes,
 			Chunks:        usage.Chunks,
+			Thirsty:       len(s.waiting.requests),
+		}
+		if s.device != nil {
+			stats := s.device.Stats()
+			out.Device = &stats
 		}
 		for kind, n := range s.counts {
 			if n > 0 {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/benchfs/benchfs/internal/registry"
+	"github.com/benchfs/benchfs/store/uring"
 )
 
 // Options of a cluster. Zero values: one node, one shard.
@@ -45,6 +46,16 @@ type daemon struct {
 func Root() string {
 	_, file, _, _ := runtime.Caller(0)
 	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
+}
+
+// URing is the setting for daemons whose chunks are on a disk, past the page cache. The test is skipped where there is no io_uring. Where the
+// temporary directory is in memory, they work with it all the same, through the page cache.
+func URing(t testing.TB) map[string]string {
+	t.Helper()
+	if err := uring.Available(); err != nil {
+		t.Skip(err)
+	}
+	return map[string]string{"store.backend": "uring"}
 }
 
 // Start starts the daemons, waits until they serve, and ends them with the test, whose failure shows their logs.

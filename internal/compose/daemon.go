@@ -67,7 +67,7 @@ func (d *Daemon) start(ctx context.Context) error {
 	for i := range nodes {
 		m.Nodes = append(m.Nodes, layout.Node{ID: i, Name: fmt.Sprintf("node_%d", i), FirstShard: i * perNode, Shards: perNode})
 	}
-	if err := claimDataDir(cfg.Store.DataDir, m, node); err != nil {
+	if err := claimDataDir(cfg, m, node); err != nil {
 		return err
 	}
 	secret := cfg.Cluster.Secret
@@ -144,7 +144,7 @@ func (d *Daemon) startShard(network *ucx.Context, m *layout.Map, number uint32, 
 		return err
 	}
 	lay.First = number
-	parts, err := openShard(d.cfg, number, m.Shards(), lay, p)
+	parts, err := openShard(d.cfg, number, m.Shards(), lay, p, d.log)
 	if err != nil {
 		return err
 	}
@@ -242,6 +242,9 @@ func (d *Daemon) stop() {
 			loop.Stop()
 		}
 		d.loopsEnded.Wait()
+		for _, shard := range d.shards {
+			shard.Abandon()
+		}
 		d.stopErr = multierr.Append(d.stopErr, d.ends.Close())
 		close(d.stopped)
 	})

@@ -53,7 +53,7 @@ func inProcess(cfg *config.Config, p Process, nodes uint32, ends *closers) (*cli
 	for i := range nodes {
 		m.Nodes = append(m.Nodes, layout.Node{ID: i, Name: fmt.Sprintf("embedded_%d", i), HostID: host, FirstShard: i, Shards: 1})
 	}
-	if err := claimDataDir(cfg.Store.DataDir, m, 0); err != nil {
+	if err := claimDataDir(cfg, m, 0); err != nil {
 		return nil, err
 	}
 	network := inproc.NewNetwork()
@@ -86,12 +86,13 @@ func attachShard(cfg *config.Config, p Process, network *inproc.Network, o serve
 	if err != nil {
 		return err
 	}
-	parts, err := openShard(cfg, o.Peer.Shard, o.Map.Shards(), lay, p)
+	silent := slog.New(slog.DiscardHandler)
+	parts, err := openShard(cfg, o.Peer.Shard, o.Map.Shards(), lay, p, silent)
 	if err != nil {
 		return err
 	}
 	ends.add(func() error { return parts.close() })
-	if err := parts.openBoard(cfg, o.Peer.Shard, o.Incarnation, slog.New(slog.DiscardHandler)); err != nil {
+	if err := parts.openBoard(cfg, o.Peer.Shard, o.Incarnation, silent); err != nil {
 		return err
 	}
 	parts.share(&o)
@@ -99,6 +100,6 @@ func attachShard(cfg *config.Config, p Process, network *inproc.Network, o serve
 	o.Meta, o.Store, o.ChunkBits = parts.meta, parts.store, lay.ChunkBits
 	shard := server.New(o)
 	shard.Start(network.Attach(o.Peer, shard))
-	ends.add(func() error { shard.Stop(); network.Detach(o.Peer); return nil })
+	ends.add(func() error { shard.Stop(); network.Detach(o.Peer); shard.Abandon(); return nil })
 	return nil
 }

@@ -38,6 +38,16 @@ func beDaemon(settings string) int {
 		k, v, _ := strings.Cut(strings.TrimSpace(line), "=")
 		overrides[k] = v
 	}
+	if text := os.Getenv(forbidVariable); text != "" {
+		errno, err := strconv.Atoi(text)
+		if err == nil {
+			err = forbidURing(uint32(errno))
+		}
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "no filter: %v\n", err)
+			return 1
+		}
+	}
 	cfg, err := config.Load(config.Sources{Overrides: overrides, Daemon: true})
 	if err == nil {
 		var d *compose.Daemon
@@ -57,12 +67,13 @@ type processes struct {
 	registry string
 	nodes    int
 	shards   int
+	more     []string // settings, key=value
 	running  []*exec.Cmd
 }
 
-func startProcesses(t *testing.T, nodes, shards int) *processes {
+func startProcesses(t *testing.T, nodes, shards int, more ...string) *processes {
 	t.Helper()
-	p := &processes{t: t, dir: t.TempDir(), nodes: nodes, shards: shards, running: make([]*exec.Cmd, nodes)}
+	p := &processes{t: t, dir: t.TempDir(), nodes: nodes, shards: shards, more: more, running: make([]*exec.Cmd, nodes)}
 	p.registry = filepath.Join(p.dir, "registry")
 	if err := os.Mkdir(p.registry, 0o700); err != nil {
 		t.Fatal(err)
@@ -81,9 +92,9 @@ func startProcesses(t *testing.T, nodes, shards int) *processes {
 	return p
 }
 
-func (p *processes) start(i int) {
+func (p *processes) command(i int) *exec.Cmd {
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), daemonVariable+"="+strings.Join([]string{
+	cmd.Env = append(os.Environ(), daemonVariable+"="+strings.Join(append([]string{
 		"cluster.registry_dir=" + p.registry,
 		"cluster.expected_nodes=" + strconv.Itoa(p.nodes),
 		"cluster.node_id=" + strconv.Itoa(i),
@@ -91,9 +102,14 @@ func (p *processes) start(i int) {
 		"layout.chunk_size=64KiB",
 		"store.data_dir=" + filepath.Join(p.dir, "node-"+strconv.Itoa(i)),
 		"store.capacity=512MiB",
-	}, "\n"))
+	}, p.more...), "\n"))
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
+func (p *processes) start(i int) {
+	cmd := p.command(i)
 	if err := cmd.Start(); err != nil {
 		p.t.Error(err)
 		return
@@ -119,10 +135,18 @@ func (p *processes) client() *client.Client {
 // TestKilledDaemons: random operations by one client while daemons are killed and started again. Every operation
 // succeeds, what was acknowledged is there, and files that were open (one of them without a name) go on.
 func TestKilledDaemons(t *testing.T) {
+	t.Run("arena", func(t *testing.T) { killDaemons(t, 8*time.Second) })
+	t.Run("uring", func(t *testing.T) {
+		needURing(t)
+		killDaemons(t, 6*time.Second, "store.backend=uring")
+	})
+}
+
+func killDaemons(t *testing.T, howLong time.Duration, settings ...string) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 1))
-	p := startProcesses(t, 2, 2)
+	p := startProcesses(t, 2, 2, settings...)
 	w := newWorkload(t, p.client(), rng)
 	stop := make(chan struct{})
 	var killer sync.WaitGroup
@@ -143,7 +167,7 @@ func TestKilledDaemons(t *testing.T) {
 			kills++
 		}
 	}()
-	for end := time.Now().Add(8 * time.Second); time.Now().Before(end) && !t.Failed(); {
+	for end := time.Now().Add(howLong); time.Now().Before(end) && !t.Failed(); {
 		w.step()
 	}
 	close(stop)

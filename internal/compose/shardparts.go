@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -21,6 +22,7 @@ import (
 	"github.com/benchfs/benchfs/store"
 	"github.com/benchfs/benchfs/store/arena"
 	"github.com/benchfs/benchfs/store/memory"
+	"github.com/benchfs/benchfs/store/uring"
 )
 
 // shardParts is what one shard keeps: its names and its chunks.
@@ -64,7 +66,7 @@ func shardDir(cfg *config.Config, shard uint32) string {
 }
 
 // openShard opens (or makes) the parts of one shard under cfg's data directory, or in memory without one.
-func openShard(cfg *config.Config, shard, shards uint32, lay layout.Layout, p Process) (parts shardParts, err error) {
+func openShard(cfg *config.Config, shard, shards uint32, lay layout.Layout, p Process, log *slog.Logger) (parts shardParts, err error) {
 	dir := ""
 	recover := wal.Refuse
 	if cfg.Store.Recover == config.RecoverCut {
@@ -84,21 +86,41 @@ func openShard(cfg *config.Config, shard, shards uint32, lay layout.Layout, p Pr
 	if err != nil {
 		return parts, errors.Wrapf(err, "names of shard %d", shard)
 	}
-	capacity := int64(cfg.Store.Capacity) / int64(cfg.ShardsPerNode())
-	switch cfg.StoreBackend() {
-	case config.BackendArena:
-		parts.store, err = arena.Open(arena.Options{
-			Dir: dir, Name: "data", CapacityBytes: capacity, SegmentBytes: int64(cfg.Store.Segment),
-			Recover: recover, Populate: cfg.Store.Populate, HugePages: cfg.Store.HugePages,
-		})
-	default:
-		parts.store, err = memory.New(memory.Options{CapacityBytes: capacity})
-	}
-	if err != nil {
+	if parts.store, err = openStore(cfg, dir, recover, log); err != nil {
 		_ = parts.meta.Close()
 		return parts, errors.Wrapf(err, "chunks of shard %d", shard)
 	}
 	return parts, nil
+}
+
+// openStore opens the store that cfg asks for.
+func openStore(cfg *config.Config, dir string, recover wal.Recover, log *slog.Logger) (store.Store, error) {
+	const name = "data"
+	capacity := int64(cfg.Store.Capacity) / int64(cfg.ShardsPerNode())
+	switch cfg.StoreBackend() {
+	case config.BackendArena:
+		return asStore(arena.Open(arena.Options{
+			Dir: dir, Name: name, CapacityBytes: capacity, SegmentBytes: int64(cfg.Store.Segment),
+			Recover: recover, Populate: cfg.Store.Populate, HugePages: cfg.Store.HugePages,
+		}))
+	case config.BackendURing:
+		s, err := uring.Open(uring.Options{
+			Dir: dir, Name: name, CapacityBytes: capacity, SegmentBytes: int64(cfg.Store.Segment), Recover: recover,
+		})
+		if err == nil && !s.Direct() {
+			log.Warn("the file system of store.data_dir keeps files in memory or takes no O_DIRECT: data goes through the page cache", "dir", dir)
+		}
+		return asStore(s, err)
+	}
+	return asStore(memory.New(memory.Options{CapacityBytes: capacity}))
+}
+
+// asStore keeps a nil pointer from becoming a store.
+func asStore[S store.Store](s S, err error) (store.Store, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func (p shardParts) close() error {
@@ -109,25 +131,41 @@ func (p shardParts) close() error {
 	return multierr.Combine(err, p.store.Close(), p.meta.Close())
 }
 
-// clusterFile pins a data directory to its place in the cluster: with other numbers, its inodes would belong to other shards.
+// clusterFile pins a data directory to its place in the cluster: with other numbers, its inodes would belong to other shards. It also says
+// who can read the chunks.
 type clusterFile struct {
 	Node, FirstShard, Shards, ClusterShards uint32
+
+	Backend string `json:",omitempty"` // "": BackendArena
 }
 
 // claimDataDir makes the data directory, or checks that it is this node's.
-func claimDataDir(dir string, m *layout.Map, node uint32) error {
+func claimDataDir(cfg *config.Config, m *layout.Map, node uint32) error {
+	dir := cfg.Store.DataDir
 	if dir == "" {
 		return nil
+	}
+	if cfg.StoreBackend() == config.BackendURing { // a directory is not to be tied to what this machine does not have
+		if err := uring.Available(); err != nil {
+			return errors.Wrap(err, `store.backend = "uring" (take "arena", which needs no io_uring)`)
+		}
 	}
 	if err := mkdirAll(dir); err != nil {
 		return err
 	}
 	mine := clusterFile{Node: node, FirstShard: m.Nodes[node].FirstShard, Shards: m.Nodes[node].Shards, ClusterShards: m.Shards()}
+	if backend := cfg.StoreBackend(); backend != config.BackendArena {
+		mine.Backend = backend
+	}
 	path := filepath.Join(dir, "cluster.json")
 	if text := readSmall(path); text != "" {
 		var found clusterFile
 		if err := json.Unmarshal([]byte(text), &found); err != nil {
 			return errors.Wrapf(syscall.EINVAL, "%s does not parse: %v", path, err)
+		}
+		if found.Backend != mine.Backend {
+			return errors.Wrapf(syscall.EINVAL, "%s was made with store.backend = %q: give the same, or another store.data_dir",
+				dir, cmp.Or(found.Backend, config.BackendArena))
 		}
 		if found != mine {
 			return errors.Wrapf(syscall.EINVAL, "%s belongs to node %d with %d of %d shards; this is node %d with %d of %d: "+

@@ -95,7 +95,7 @@ func TestImports(t *testing.T) {
 func TestOnlyCapiAndUCXUseC(t *testing.T) {
 	for _, f := range goFiles(t) {
 		for _, imported := range f.imports {
-			if imported == "C" && f.room != "capi" && !in(f.room, "ucx", "store/uring", "tests") {
+			if imported == "C" && f.room != "capi" && !in(f.room, "ucx", "tests") {
 				t.Errorf("%s: only capi and ucx use C", f.path)
 			}
 			if imported == "unsafe" && in(f.room, "core/layout", "core/server", "meta", "config", "fserr") && !f.test {

@@ -50,6 +50,7 @@ func (n *Network) Attach(peer rpc.PeerID, svc rpc.Service) rpc.Loop {
 func (n *Network) AttachFunc(peer rpc.PeerID, makeService func(rpc.Loop) rpc.Service) rpc.Loop {
 	s := &shard{net: n, peer: peer, name: peer.String(), sessions: make(map[uint32]*session)}
 	s.svc = makeService(s)
+	s.watch()
 	n.mu.Lock()
 	old := n.shards[peer]
 	n.shards[peer] = s

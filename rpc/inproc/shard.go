@@ -18,6 +18,7 @@ type shard struct {
 
 	// mu is the shard's thread: who holds it is the shard. It is given up with unlock.
 	mu       sync.Mutex
+	watcher  *watcher            // guarded by mu; nil: the service waits for calls only
 	sessions map[uint32]*session // guarded by mu
 	calls    *call               // guarded by mu: the calls in flight here, whether or not the service has them
 	free     []*request          // guarded by mu
@@ -86,10 +87,13 @@ func (s *shard) run() {
 	}
 }
 
-// unlock runs what has been submitted up to now and gives up the shard.
+// unlock runs what has been submitted up to now, has the service look for its own events, and gives up the shard.
 func (s *shard) unlock() {
 	if s.queued.Load() {
 		s.drain()
+	}
+	if s.watcher != nil && !s.dead.Load() {
+		s.watcher.poller.Poll()
 	}
 	s.mu.Unlock()
 }
@@ -112,6 +116,13 @@ func (s *shard) drain() {
 
 // die is the end of a shard by Detach.
 func (s *shard) die() {
+	if w := s.end(); w != nil {
+		w.end()
+	}
+}
+
+// end is what there is to do on the shard's thread.
+func (s *shard) end() *watcher {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dead.Store(true)
@@ -123,6 +134,7 @@ func (s *shard) die() {
 		s.finish(s.calls, gone(s.name))
 	}
 	clear(s.sessions)
+	return s.watcher
 }
 
 // take receives a call. The caller's goroutine becomes the shard until the service is done with it.

@@ -107,7 +107,7 @@ func (m *Model) quiesce() bool {
 func WaitDevice(d store.Device) bool {
 	fds := []unix.PollFd{{Fd: int32(d.EventFD()), Events: unix.POLLIN}}
 	for {
-		n, err := unix.Poll(fds, 1_000)
+		n, err := unix.Poll(fds, 10_000)
 		if err != unix.EINTR {
 			return n > 0 || fserr.Errno(err) == syscall.EAGAIN
 		}

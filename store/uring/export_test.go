@@ -10,6 +10,26 @@ import (
 // SetDepth sets how many requests the ring has room for.
 func SetDepth(o *Options, depth int) { o.depth = depth }
 
+// Buffered has it work as on a file system without O_DIRECT.
+func Buffered(o *Options) { o.buffered = true }
+
+// Break has the kernel refuse everything from now on.
+func (s *Store) Break() { s.ring.fd = -1 }
+
+// SetFdatasync puts another function in the place of fdatasync(2), until the function that it returns is called.
+func SetFdatasync(f func(fd int) error) (restore func()) {
+	before := fdatasync
+	fdatasync = f
+	return func() { fdatasync = before }
+}
+
+// SetFallocate does so with fallocate(2).
+func SetFallocate(f func(fd int, mode uint32, off, n int64) error) (restore func()) {
+	before := fallocate
+	fallocate = f
+	return func() { fallocate = before }
+}
+
 // Refuse has Open meet a system without io_uring.
 func Refuse(o *Options, err error) {
 	o.setup = func(uint32, *ringParams) (int, error) { return -1, err }
@@ -35,6 +55,34 @@ func (s *Store) Meddle(failing *bool) {
 					c.result = -int32(syscall.EIO)
 				}
 			}
+			if c.m.opcode == opRead { // nothing came where the result says so
+				for rest := c.m.memory[min(max(int(c.result), 0), len(c.m.memory)):]; len(rest) > 0; rest = rest[1:] {
+					rest[0] = ^rest[0]
+				}
+			}
 		}
 	}
+}
+
+// Nops sends n requests that do nothing through a ring, depth at a time.
+func Nops(n, depth int) error {
+	r, err := openRing(depth, sysSetup)
+	if err != nil {
+		return err
+	}
+	for n > 0 {
+		batch := min(n, depth)
+		for i := range batch {
+			r.push(0, -1, 0, nil, uint64(i))
+		}
+		for got := 0; got < batch; got++ {
+			for _, _, ok := r.pop(); !ok; _, _, ok = r.pop() {
+				if err := r.wait(); err != nil {
+					return err
+				}
+			}
+		}
+		n -= batch
+	}
+	return r.close()
 }

@@ -15,6 +15,14 @@ type move struct {
 	file   *segment
 	off    int64
 	memory []byte
+	before int // bytes that are done: memory is the rest
+}
+
+func (m *move) verb() string {
+	if m.opcode == opWrite {
+		return "write"
+	}
+	return "read"
 }
 
 // begin starts a move between memory and the chunk at a spot, from byte at of the chunk on.
@@ -92,26 +100,56 @@ func (s *Store) completed(m move, result int32) {
 			s.enqueue(m)
 			return
 		}
-		err = fserr.New("move", m.file.path, errno, nil)
+		err = fserr.New(m.verb(), m.file.path, errno, nil)
 	case int(result) < len(m.memory):
 		n := int(result)
 		if m.direct {
 			n &^= extent.BlockBytes - 1
 		}
 		if n > 0 {
-			m.off, m.memory = m.off+int64(n), m.memory[n:]
+			m.off, m.memory, m.before = m.off+int64(n), m.memory[n:], m.before+n
 			s.enqueue(m)
 			return
 		}
-		err = fserr.New("move", m.file.path, syscall.EIO, nil) // the file is shorter than it was made
+		err = fserr.New(m.verb(), m.file.path, syscall.EIO, nil) // the file is shorter than it was made
 	}
-	if m.opcode == opWrite {
-		m.file.written.Add(1)
-	}
+	s.count(&m, err)
 	if m.t == nil {
 		s.laneMoved(err)
 	} else {
 		s.moved(m.t, err)
+	}
+}
+
+// count notes a move that has ended.
+func (s *Store) count(m *move, err error) {
+	bytes := uint64(m.before + len(m.memory))
+	switch {
+	case err != nil:
+		s.stats.Errors++
+	case m.opcode == opRead:
+		s.stats.Reads++
+		s.stats.ReadBytes += bytes
+	default:
+		s.stats.Writes++
+		s.stats.WrittenBytes += bytes
+	}
+	if m.opcode == opWrite {
+		m.file.written.Add(1) // also one that failed may have written something
+	}
+}
+
+// breakDown ends all that is in flight: the ring is of no use any more. The kernel may still be moving bytes, so that memory and files
+// are not used again.
+func (s *Store) breakDown(err error) {
+	s.failed = fserr.New("io_uring_enter", "", syscall.EIO, err)
+	for _, table := range [][]*transfer{s.views, s.writes} {
+		for _, t := range table {
+			if t != nil && t.stage != resting {
+				t.lost = true
+				s.finish(t, s.failed)
+			}
+		}
 	}
 }
 
@@ -120,12 +158,17 @@ func (s *Store) Poll() (busy bool) {
 	if s.ring == nil {
 		return false
 	}
+	if s.failed != nil { // nobody waits for these, but EventFD would stay readable
+		for _, _, ok := s.ring.pop(); ok; _, _, ok = s.ring.pop() {
+		}
+		return false
+	}
 	for {
 		s.collect()
 		s.look()
 		s.unload()
 		if err := s.ring.submit(); err != nil {
-			s.failed = err
+			s.breakDown(err)
 			return false
 		}
 		if !s.ring.ready() { // what the page cache has is there at once
@@ -141,7 +184,7 @@ func (s *Store) wait() {
 		return
 	}
 	if err := s.ring.wait(); err != nil {
-		s.failed = err
+		s.breakDown(err)
 		return
 	}
 	s.Poll()

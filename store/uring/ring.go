@@ -3,11 +3,15 @@ package uring
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/benchfs/benchfs/internal/procfs"
 )
 
 // What io_uring(7) shares with the kernel, as <linux/io_uring.h> has it.
@@ -54,7 +58,10 @@ const (
 	setupClamp        = 1 << 4 // IORING_SETUP_CLAMP
 	featureSingleMmap = 1 << 0
 	featureNoDrop     = 1 << 1
+	featureRWCurPos   = 1 << 3 // not used; it came with the opcodes that are (Linux 5.6)
 	enterGetEvents    = 1 << 0
+
+	submitPatience = 20 * time.Millisecond
 
 	offsetRings = 0
 	offsetSQEs  = 0x10000000
@@ -95,8 +102,8 @@ func openRing(depth int, setup setupRing) (*ring, error) {
 		return nil, &Unavailable{Call: "io_uring_setup", Err: err}
 	}
 	r := &ring{fd: fd}
-	if want := uint32(featureSingleMmap | featureNoDrop); p.features&want != want {
-		err = &Unavailable{Call: "io_uring_setup", Err: fmt.Errorf("the kernel is too old (features %#x)", p.features)}
+	if want := uint32(featureSingleMmap | featureNoDrop | featureRWCurPos); p.features&want != want {
+		err = &Unavailable{Call: "io_uring_setup", Err: errTooOld}
 		return nil, errors.Join(err, r.close())
 	}
 	if err := r.mapQueues(&p); err != nil {
@@ -142,12 +149,20 @@ func (r *ring) push(opcode uint8, fd int, off int64, memory []byte, tag uint64) 
 	r.flight++
 }
 
-// submit tells the kernel of what was pushed. What it does not take now it takes next time.
+// submit tells the kernel of what was pushed. When it is short of memory it takes some later: submit insists for a while, because
+// nobody may come again before something else has ended.
 func (r *ring) submit() error {
-	if r.waiting == 0 {
-		return nil
+	for pause := time.Duration(0); r.waiting > 0 && pause < submitPatience; {
+		before := r.waiting
+		if err := r.enter(0, 0); err != nil {
+			return err
+		}
+		if r.waiting == before {
+			pause += time.Millisecond
+			_ = unix.Nanosleep(&unix.Timespec{Nsec: int64(time.Millisecond)}, nil) // a shorter pause will do, too
+		}
 	}
-	return r.enter(0, 0)
+	return nil
 }
 
 // wait submits, and blocks until there is a completion.
@@ -197,6 +212,17 @@ func (r *ring) close() error {
 	return errors.Join(err, syscall.Close(r.fd))
 }
 
+var errTooOld = errors.New("the kernel is older than Linux 5.6")
+
+// Available is nil where this process may use io_uring, and an [*Unavailable] where it may not.
+func Available() error {
+	r, err := openRing(1, sysSetup)
+	if err != nil {
+		return err
+	}
+	return r.close()
+}
+
 // Unavailable says that this machine does not let the process use io_uring.
 type Unavailable struct {
 	Call string
@@ -207,9 +233,14 @@ func (e *Unavailable) Error() string {
 	reason := ""
 	switch {
 	case errors.Is(e.Err, syscall.ENOSYS):
-		reason = " (no io_uring in this kernel, or a filter hides it)"
+		reason = " (no io_uring in this kernel, or a container's seccomp filter hides it)"
 	case errors.Is(e.Err, syscall.EPERM):
-		reason = " (forbidden by kernel.io_uring_disabled or by a container's seccomp filter)"
+		reason = " (forbidden by a container's seccomp filter)"
+		if level, err := procfs.ReadFile("/proc/sys/kernel/io_uring_disabled"); err == nil && level != "0\n" {
+			reason = " (forbidden by the sysctl kernel.io_uring_disabled = " + strings.TrimSpace(level) + ")"
+		}
+	case errors.Is(e.Err, syscall.ENOMEM):
+		reason = " (more than the limit of locked memory, ulimit -l, on this kernel)"
 	}
 	return fmt.Sprintf("io_uring cannot be used here: %s: %v%s", e.Call, e.Err, reason)
 }

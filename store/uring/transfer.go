@@ -22,6 +22,7 @@ type transfer struct {
 	view   bool
 	own    bool // somebody in this package waits for it: it does not go to Next
 	done   bool
+	lost   bool // the kernel may be using its memory for ever
 	err    error
 	next   *transfer // of the queue or free list that it is in
 }
@@ -71,7 +72,7 @@ func (s *Store) take(ref uint64, off, n uint32) *transfer {
 
 // recycle ends a transfer and gives its memory back.
 func (s *Store) recycle(t *transfer) {
-	if t.buffer.Bytes != nil {
+	if t.buffer.Bytes != nil && !t.lost {
 		s.buffers.Give(t.buffer)
 	}
 	*t = transfer{next: s.free}
@@ -108,11 +109,8 @@ func (t *transfer) data() []byte {
 // await blocks until a transfer has ended.
 func (s *Store) await(t *transfer) error {
 	t.own = true
-	for !t.done && s.failed == nil {
+	for !t.done {
 		s.wait()
-	}
-	if !t.done {
-		return fserr.New("store", "", syscall.EIO, s.failed)
 	}
 	return t.err
 }
@@ -156,14 +154,15 @@ func (s *Store) View(ino, chunk uint64, off, n uint32, gen uint32) (store.View, 
 	if t == nil {
 		return store.View{}, err
 	}
-	if err := s.await(t); err != nil && !t.done {
-		return store.View{}, err
-	}
+	_ = s.await(t) // viewed tells
 	return s.viewed(t)
 }
 
 // startView is nil when there is nothing to read, or an error.
 func (s *Store) startView(ino, chunk uint64, off, n uint32, gen uint32, tag any) (*transfer, error) {
+	if s.failed != nil {
+		return nil, s.failed
+	}
 	spot, got, ref, err := s.index.Pin(ino, chunk, off, n, gen)
 	if err != nil || got == 0 {
 		return nil, err
@@ -202,6 +201,9 @@ func (s *Store) Release(v store.View) {
 
 // Begin implements store.Store.
 func (s *Store) Begin(ino, chunk uint64, off, n uint32, gen uint32, chunkBits uint8) (store.Write, error) {
+	if s.failed != nil {
+		return store.Write{}, s.failed
+	}
 	ref, err := s.index.Enter(ino, chunk, off, n, gen, chunkBits)
 	if err != nil {
 		return store.Write{}, err
@@ -259,6 +261,9 @@ func (s *Store) Reserve(ino, chunk uint64, n uint32, gen uint32, chunkBits uint8
 }
 
 func (s *Store) reserve(ino, chunk uint64, n uint32, gen uint32, chunkBits uint8) (*transfer, error) {
+	if s.failed != nil {
+		return nil, s.failed
+	}
 	ref, err := s.index.EnterReserve(ino, chunk, n, gen, chunkBits)
 	if err != nil {
 		return nil, err
@@ -270,6 +275,11 @@ func (s *Store) reserve(ino, chunk uint64, n uint32, gen uint32, chunkBits uint8
 
 // start sends a Write or Reserve on its way. done: it has ended at once, and is recycled.
 func (s *Store) start(t *transfer, tag any) (done bool, err error) {
+	if s.failed != nil {
+		s.index.Withdraw(t.ref)
+		s.recycle(t)
+		return true, s.failed
+	}
 	t.tag, t.own = tag, true
 	s.launch(t)
 	if t.done {
@@ -282,12 +292,15 @@ func (s *Store) start(t *transfer, tag any) (done bool, err error) {
 }
 
 func (s *Store) startAndWait(t *transfer) error {
+	if s.failed != nil {
+		s.index.Withdraw(t.ref)
+		s.recycle(t)
+		return s.failed
+	}
 	t.own = true
 	s.launch(t)
 	err := s.await(t)
-	if t.done {
-		s.recycle(t)
-	}
+	s.recycle(t)
 	return err
 }
 

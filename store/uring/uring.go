@@ -59,8 +59,9 @@ type Options struct {
 	BufferBytes int64
 	Recover     wal.Recover // what to do about a damaged log
 
-	setup setupRing // tests'; nil = the system's
-	depth int       // tests'; 0 = ringDepth
+	setup    setupRing // tests'; nil = the system's
+	depth    int       // tests'; 0 = ringDepth
+	buffered bool      // tests': as on a file system without O_DIRECT
 }
 
 // MinBufferBytes is memory enough for every View and Write: the largest chunk.
@@ -97,7 +98,8 @@ type Store struct {
 	free     *transfer
 	ended    queue
 	inFlight int   // transfers started and not ended
-	failed   error // of the ring: what is in flight will never end
+	failed   error // of the ring; see breakDown
+	stats    store.DeviceStats
 
 	meddle func([]completion) // tests'
 }
@@ -114,6 +116,11 @@ func Open(o Options) (*Store, error) {
 	if err := s.openRing(&o); err != nil {
 		return nil, errors.Join(err, s.freeMemory())
 	}
+	direct, err := canDirect(s.files.prefix)
+	if err != nil {
+		return nil, errors.Join(err, s.freeMemory())
+	}
+	s.files.direct = direct && !o.buffered
 	if err := s.openIndex(&o); err != nil {
 		return nil, errors.Join(err, s.freeMemory())
 	}
@@ -215,8 +222,27 @@ func (s *Store) Usage() store.Usage { return s.index.Usage() }
 // Inodes implements store.Store.
 func (s *Store) Inodes() []uint64 { return s.index.Inodes() }
 
-// Checkpoint replaces the log by a snapshot of the index.
-func (s *Store) Checkpoint() error { return s.index.Checkpoint() }
+// Direct tells whether transfers go past the page cache.
+func (s *Store) Direct() bool { return s.files.direct }
+
+// Stats implements store.Device.
+func (s *Store) Stats() store.DeviceStats {
+	stats := s.stats
+	stats.Direct = s.files.direct
+	stats.Syncs = s.files.syncs.Load()
+	stats.Errors += s.files.failures.Load()
+	stats.InFlight = uint64(s.inFlight)
+	stats.BufferBytes, stats.BuffersUsed = s.buffers.Bytes(), s.buffers.Used()
+	return stats
+}
+
+// Checkpoint replaces the log by a snapshot of the index. The snapshot is durable at once; so is, before it, what it tells of.
+func (s *Store) Checkpoint() error {
+	if err := s.files.SyncAll(); err != nil {
+		return err
+	}
+	return s.index.Checkpoint()
+}
 
 // LogBytes is what the log holds since the last checkpoint.
 func (s *Store) LogBytes() int64 { return s.index.LogBytes() }
@@ -232,11 +258,14 @@ func (s *Store) Close() error {
 	if s.ring == nil {
 		return nil
 	}
-	for s.inFlight > 0 && s.failed == nil {
+	for s.inFlight > 0 {
 		s.wait()
 	}
 	for e, ok := s.Next(); ok; e, ok = s.Next() {
 		s.Release(e.View)
+	}
+	if s.failed != nil {
+		return s.failed
 	}
 	if err := s.index.Close(); err != nil && fserr.Errno(err) == syscall.EBUSY {
 		return err

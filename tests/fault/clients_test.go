@@ -17,8 +17,11 @@ import (
 
 // TestKilledClients: clients are killed in the middle of large transfers, with files open that have no name any more. The daemons
 // go on, what others wrote stays, the space of the nameless files comes back, and the daemons still stop in order.
-func TestKilledClients(t *testing.T) {
-	c := cluster.Start(t, cluster.Options{Nodes: 2, Settings: map[string]string{"session.check_interval": "100ms"}})
+func TestKilledClients(t *testing.T) { stores(t, killClients) }
+
+func killClients(t *testing.T, settings map[string]string) {
+	settings["session.check_interval"] = "100ms"
+	c := cluster.Start(t, cluster.Options{Nodes: 2, Settings: settings})
 	witness := agent.MustStart(t, c.Env())
 	precious := bytes.Repeat([]byte("precious "), 100_000)
 	put(t, witness, "/precious", precious)
@@ -75,8 +78,10 @@ func TestKilledClients(t *testing.T) {
 
 // TestFrozenDaemon: a daemon that hangs (SIGSTOP) makes calls end by their deadline with a true errno. When it goes on, the transfers
 // of those calls do not: what was written later stays, although the abandoned buffers hold something else by then.
-func TestFrozenDaemon(t *testing.T) {
-	c := cluster.Start(t, cluster.Options{Nodes: 1})
+func TestFrozenDaemon(t *testing.T) { stores(t, freezeDaemon) }
+
+func freezeDaemon(t *testing.T, settings map[string]string) {
+	c := cluster.Start(t, cluster.Options{Nodes: 1, Settings: settings})
 	a := agent.MustStart(t, env(c, hasty, byMessage))
 	fd, err := a.Open("/f", unix.O_CREAT|unix.O_RDWR, 0o644)
 	if err != nil {

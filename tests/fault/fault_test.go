@@ -59,15 +59,32 @@ var hasty = map[string]string{
 	"BENCHFS_RPC_ATTEMPT_TIMEOUT": "500ms", "BENCHFS_RPC_CALL_TIMEOUT": "2s", "BENCHFS_RPC_CONNECT_TIMEOUT": "1s",
 }
 
+// stores runs a test on daemons that keep their chunks in memory, and on a disk.
+func stores(t *testing.T, run func(t *testing.T, settings map[string]string)) {
+	t.Run("arena", func(t *testing.T) { run(t, map[string]string{}) })
+	t.Run("uring", func(t *testing.T) { run(t, cluster.URing(t)) })
+}
+
 // TestKilledDaemons: daemons are killed and started again in the middle of random operations. Every operation has the
 // outcome that it has on the local disk, and in the end everything acknowledged is there.
 func TestKilledDaemons(t *testing.T) {
+	stores(t, func(t *testing.T, settings map[string]string) {
+		howLong := 15 * time.Second
+		if len(settings) > 0 {
+			howLong = 8 * time.Second
+		}
+		settings["layout.chunk_size"] = "64KiB"
+		killDaemons(t, howLong, settings)
+	})
+}
+
+func killDaemons(t *testing.T, howLong time.Duration, settings map[string]string) {
 	seed := *seedFlag
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
 	}
 	t.Logf("repeat with: go test ./tests/fault -run TestKilledDaemons -seed %d", seed)
-	c := cluster.Start(t, cluster.Options{Nodes: 2, Shards: 2, Settings: map[string]string{"layout.chunk_size": "64KiB"}})
+	c := cluster.Start(t, cluster.Options{Nodes: 2, Shards: 2, Settings: settings})
 	fronts := []posix.FS{agent.MustStart(t, env(c, patient)), agent.MustStart(t, env(c, patient))}
 	d := model.New(t, seed, fronts, t.TempDir())
 	stop := make(chan struct{})
@@ -92,7 +109,7 @@ func TestKilledDaemons(t *testing.T) {
 			kills++
 		}
 	}()
-	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(howLong); time.Now().Before(end); {
 		d.Run(50)
 	}
 	close(stop)
@@ -251,8 +268,11 @@ func TestSecondDaemonOnOneDirectory(t *testing.T) {
 }
 
 // TestFullStore: ENOSPC is an answer, what was there stays as it was, and space comes back with an unlink.
-func TestFullStore(t *testing.T) {
-	c := cluster.Start(t, cluster.Options{Nodes: 1, Settings: map[string]string{"store.capacity": "64MiB", "layout.chunk_size": "1MiB"}})
+func TestFullStore(t *testing.T) { stores(t, fillStore) }
+
+func fillStore(t *testing.T, settings map[string]string) {
+	settings["store.capacity"], settings["layout.chunk_size"] = "64MiB", "1MiB"
+	c := cluster.Start(t, cluster.Options{Nodes: 1, Settings: settings})
 	a := agent.MustStart(t, c.Env())
 	precious := bytes.Repeat([]byte("precious "), 10_000)
 	put(t, a, "/precious", precious)

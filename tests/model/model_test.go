@@ -61,6 +61,16 @@ func agents(t *testing.T, c *cluster.Cluster, n int) []*agent.Agent {
 	return list
 }
 
+// stores runs a test on daemons that keep their chunks in memory, with clients of all kinds, and on a disk.
+func stores(t *testing.T, run func(t *testing.T, settings map[string]string)) {
+	t.Run("arena", func(t *testing.T) { run(t, map[string]string{"layout.chunk_size": "64KiB"}) })
+	t.Run("uring", func(t *testing.T) {
+		settings := cluster.URing(t)
+		settings["layout.chunk_size"] = "64KiB"
+		run(t, settings)
+	})
+}
+
 // TestModelItself: the local disk against the local disk, so that a failure below is not the model's.
 func TestModelItself(t *testing.T) {
 	a, b := t.TempDir(), t.TempDir()
@@ -75,12 +85,20 @@ func TestOneAtATime(t *testing.T) {
 		name     string
 		shards   int
 		strategy string
-	}{{"round_robin", 2, "round_robin"}, {"hash", 1, "hash"}, {"local", 2, "local"}} {
+		uring    bool
+	}{
+		{"round_robin", 2, "round_robin", false},
+		{"hash", 1, "hash", false},
+		{"local", 2, "local", false},
+		{"uring", 2, "round_robin", true},
+	} {
 		t.Run(shape.name, func(t *testing.T) {
-			c := cluster.Start(t, cluster.Options{
-				Nodes: 2, Shards: shape.shards,
-				Settings: map[string]string{"layout.strategy": shape.strategy, "layout.chunk_size": "64KiB"},
-			})
+			settings := map[string]string{}
+			if shape.uring {
+				settings = cluster.URing(t)
+			}
+			settings["layout.strategy"], settings["layout.chunk_size"] = shape.strategy, "64KiB"
+			c := cluster.Start(t, cluster.Options{Nodes: 2, Shards: shape.shards, Settings: settings})
 			var fronts []posix.FS
 			for _, a := range agents(t, c, 3) {
 				fronts = append(fronts, a)
@@ -111,13 +129,15 @@ func together(list []*agent.Agent, fn func(i int, a *agent.Agent) error) error {
 
 // TestOwnRanges: processes write disjoint ranges of one file at once, in records of an odd size; each sees its own, and in the
 // end everybody sees everything.
-func TestOwnRanges(t *testing.T) {
+func TestOwnRanges(t *testing.T) { stores(t, ownRanges) }
+
+func ownRanges(t *testing.T, settings map[string]string) {
 	const (
 		processes = 3
 		record    = 4711
 		records   = 120
 	)
-	c := cluster.Start(t, cluster.Options{Nodes: 2, Shards: 1, Settings: map[string]string{"layout.chunk_size": "64KiB"}})
+	c := cluster.Start(t, cluster.Options{Nodes: 2, Shards: 1, Settings: settings})
 	list := agents(t, c, processes)
 	s := seed(t)
 	final := make([]byte, processes*records*record)
@@ -174,13 +194,15 @@ func TestOwnRanges(t *testing.T) {
 }
 
 // TestAppendByMany: records from many writers, each whole and exactly once.
-func TestAppendByMany(t *testing.T) {
+func TestAppendByMany(t *testing.T) { stores(t, appendByMany) }
+
+func appendByMany(t *testing.T, settings map[string]string) {
 	const (
 		processes = 3
 		records   = 2000
 		length    = 77
 	)
-	c := cluster.Start(t, cluster.Options{Nodes: 2, Shards: 2, Settings: map[string]string{"layout.chunk_size": "64KiB"}})
+	c := cluster.Start(t, cluster.Options{Nodes: 2, Shards: 2, Settings: settings})
 	list := agents(t, c, processes)
 	err := together(list, func(i int, a *agent.Agent) error {
 		fd, err := a.Open("/log", unix.O_CREAT|unix.O_WRONLY|unix.O_APPEND, 0o644)

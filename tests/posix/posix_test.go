@@ -71,6 +71,11 @@ func TestEmbedded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { posix.Suite(t, posix.NewCore(core(t, settings)), "") })
 	}
+	t.Run("uring", func(t *testing.T) {
+		settings := cluster.URing(t)
+		settings["store.data_dir"], settings["layout.chunk_size"] = filepath.Join(t.TempDir(), "data"), "64KiB"
+		posix.Suite(t, posix.NewCore(core(t, settings)), "")
+	})
 }
 
 func TestInproc(t *testing.T) {
@@ -112,6 +117,14 @@ func TestUCX(t *testing.T) {
 			posix.Suite(t, agent.MustStart(t, c.Env()), "")
 		})
 	}
+}
+
+// TestUCXURing: the same on daemons whose chunks are on a disk.
+func TestUCXURing(t *testing.T) {
+	settings := cluster.URing(t)
+	settings["layout.chunk_size"] = "64KiB"
+	c := cluster.Start(t, cluster.Options{Nodes: 2, Shards: 1, Settings: settings})
+	posix.Suite(t, agent.MustStart(t, c.Env()), "")
 }
 
 func TestEmbeddedAgent(t *testing.T) {

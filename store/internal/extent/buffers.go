@@ -36,3 +36,9 @@ func (b *Buffers) Take(n uint32) (Buffer, bool) {
 
 // Give takes a buffer back.
 func (b *Buffers) Give(buffer Buffer) { b.buddy.give(buffer.page, buffer.order) }
+
+// Bytes is how much memory it divides, Used how much of it has been taken.
+func (b *Buffers) Bytes() uint64 { return uint64(len(b.memory)) }
+
+// Used is explained at Bytes.
+func (b *Buffers) Used() uint64 { return b.buddy.taken << pageBits }
