@@ -196,11 +196,3 @@ func (c comparison) evaluate(m *measurements) (evaluated, bool) {
 	}
 	return e, true
 }
-
-// reached is how far a figure is, 1 being the bar itself, more being better.
-func (e evaluated) reached() float64 {
-	if e.want == atLeast {
-		return e.ratio / e.bar
-	}
-	return e.bar / e.ratio
-}
