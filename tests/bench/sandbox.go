@@ -66,7 +66,8 @@ func newSandbox(ctx context.Context, diskDir string) (*sandbox, error) {
 	} else {
 		s.huge = huge
 	}
-	if err := s.network(ctx); err != nil {
+	// Not stopped half-way: what is made has to be known, to be removed.
+	if err := s.network(context.WithoutCancel(ctx)); err != nil {
 		s.notes = append(s.notes, fmt.Sprintf("no TCP between network namespaces: %v", err))
 	}
 	return s, nil
