@@ -26,7 +26,7 @@ C_SOURCES = $(shell find capi examples include tests ucx -type f \( -name '*.c' 
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := build
-.PHONY: help deps deps-lint build demo test test-go test-race test-c test-posix test-model test-fault fuzz lint format docs install clean
+.PHONY: help deps deps-lint deps-bench build demo bench test test-go test-race test-c test-posix test-model test-fault fuzz lint format docs install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ deps: ## install the Debian packages that are missing (nothing if they are there
 
 deps-lint: ## the same for `make lint`
 	@scripts/deps.sh lint
+
+deps-bench: ## the same for `make bench`
+	@scripts/deps.sh bench
 
 build: deps bin/benchfsd bin/benchfs lib/libbenchfs.so ## bin/benchfsd, bin/benchfs, lib/libbenchfs.so (the default)
 
@@ -55,6 +58,9 @@ lib/libbenchfs.so: lib/$(SONAME)
 
 demo: build ## store a real directory tree on two daemons, read it back, compare (INPUT=path)
 	@scripts/demo.sh "$(INPUT)"
+
+bench: build ## measure BenchFS beside its limits, under 10 minutes (ONLY=regexp of cases, ROUNDS=5); results in bench/results
+	@ONLY="$(ONLY)" ROUNDS="$(ROUNDS)" CC="$(CC)" GO="$(GO)" scripts/bench.sh
 
 test: build ## every test, under 15 minutes
 	@scripts/test.sh all

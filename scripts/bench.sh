@@ -1,8 +1,12 @@
 #!/usr/bin/env bash
-# bench.sh: builds the benchmark (tests/bench) and runs it. Needs `make build`. ONLY=regexp selects cases, ROUNDS=n (5), BENCH_DOCS=dir gets a
-# copy of the pictures, BENCH_DISK=dir is a directory on the disk to measure. Status ≠ 0 if a case fails; a missed bar is no failure.
+# bench.sh: builds the benchmark (tests/bench) and runs it. Needs `make build`. ONLY=regexp selects cases (`scripts/bench.sh -list` has their
+# names), ROUNDS=n (5), BENCH_DOCS=dir gets a copy of the pictures, BENCH_DISK=dir is a directory on the disk to measure. Status ≠ 0 if a case
+# fails; a missed bar is no failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+# Its rows are left out, with the reason, where a program is missing.
+scripts/deps.sh bench || echo "bench: goes on without what is missing" >&2
 
 out=bin/bench
 mkdir -p "$out"

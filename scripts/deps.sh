@@ -1,12 +1,13 @@
 #!/bin/sh
-# deps.sh build|lint: installs the Debian packages that are missing. Does nothing, and needs no rights, when they are there.
+# deps.sh build|lint|bench: installs the Debian packages that are missing. Does nothing, and needs no rights, when they are there.
 set -eu
 
 case "${1:-build}" in
 build) wanted="gcc g++ libc6-dev libucx-dev pkg-config libssl-dev" ;;
 lint) wanted="clang-format shellcheck" ;;
+bench) wanted="ucx-utils iproute2 util-linux" ;;
 *)
-    echo "usage: $0 build|lint" >&2
+    echo "usage: $0 build|lint|bench" >&2
     exit 2
     ;;
 esac
@@ -18,6 +19,9 @@ present() {
     libc6-dev) [ -e /usr/include/stdio.h ] ;;
     libucx-dev) command -v pkg-config >/dev/null && pkg-config --exists 'ucx >= 1.13' ;;
     libssl-dev) command -v pkg-config >/dev/null && pkg-config --exists libcrypto ;;
+    ucx-utils) command -v ucx_perftest >/dev/null ;;
+    iproute2) command -v ip >/dev/null ;;
+    util-linux) command -v unshare >/dev/null ;;
     *) command -v "$1" >/dev/null ;;
     esac
 }

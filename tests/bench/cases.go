@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -29,12 +30,15 @@ var (
 	bareDisk   = stageSpec{name: "bare-disk", medium: onDisk}
 	bareTCP    = stageSpec{name: "bare-tcp", network: true}
 	embedded   = stageSpec{name: "embedded"}
-	shortcut   = stageSpec{name: "shortcut", daemons: 1, settings: shortcutOn}
-	huge       = stageSpec{name: "huge", daemons: 1, medium: onHuge, settings: shortcutOn}
-	shm        = stageSpec{name: "shm", daemons: 1, settings: shortcutOff}
-	tcp        = stageSpec{name: "tcp", daemons: 1, network: true, settings: overTCP}
-	shortcut2d = stageSpec{name: "shortcut-2d", daemons: 2, settings: shortcutOn}
-	shm2d      = stageSpec{name: "shm-2d", daemons: 2, settings: shortcutOff}
+	shortcut   = stageSpec{name: "shortcut", daemons: 1, used: true, settings: shortcutOn}
+	blank      = stageSpec{name: "blank", daemons: 1, settings: shortcutOn}
+	huge       = stageSpec{name: "huge", daemons: 1, used: true, medium: onHuge, settings: shortcutOn}
+	hugeBlank  = stageSpec{name: "huge-blank", daemons: 1, medium: onHuge, settings: shortcutOn}
+	shm        = stageSpec{name: "shm", daemons: 1, used: true, settings: shortcutOff}
+	tcp        = stageSpec{name: "tcp", daemons: 1, used: true, network: true, settings: overTCP}
+	shortcut2d = stageSpec{name: "shortcut-2d", daemons: 2, used: true, settings: shortcutOn}
+	shm2d      = stageSpec{name: "shm-2d", daemons: 2, used: true, settings: shortcutOff}
+	tcp2d      = stageSpec{name: "tcp-2d", daemons: 2, used: true, network: true, settings: overTCP}
 	uring      = stageSpec{name: "uring", daemons: 1, medium: onDisk, settings: map[string]string{"store.backend": "uring"}}
 	filled     = stageSpec{name: "filled", daemons: 1, settings: shortcutOn}
 
@@ -59,17 +63,39 @@ func sizeName(bytes int) string {
 	return fmt.Sprintf("%dB", bytes)
 }
 
-// allCases is the benchmark, stage by stage.
-func allCases() []testCase {
-	var all []testCase
-	for _, part := range [][]testCase{
-		limitCases(), ucxCases("ucx-shm", bare, 1), ucxCases("ucx-tcp", bareTCP, 20),
-		transportCases(embedded, full), transportCases(shortcut, full), transportCases(shm, full), transportCases(tcp, slow),
-		hugeCases(), starvedCases(shortcut2d), starvedCases(shm2d), diskCases(), memoryCases(),
-	} {
-		all = append(all, part...)
+// crowd is who works at the same time. Threads share a file, each with its part; processes have a file each.
+type crowd struct{ processes, threads int }
+
+var alone = crowd{1, 1}
+
+// crowdsOf are the others that a stage has room for: an embedded file system has one process.
+func crowdsOf(s stageSpec, api string) []crowd {
+	all := []crowd{{1, 2}, {1, 4}}
+	if s.daemons > 0 || api != apiBenchFS {
+		all = append(all, crowd{2, 1})
 	}
 	return all
+}
+
+// suffix is what a row's name has for it.
+func (c crowd) suffix() string {
+	text := ""
+	if c.processes > 1 {
+		text += fmt.Sprintf("/%dp", c.processes)
+	}
+	if c.threads > 1 {
+		text += fmt.Sprintf("/%dt", c.threads)
+	}
+	return text
+}
+
+// allCases is the benchmark, stage by stage.
+func allCases() []testCase {
+	return slices.Concat(
+		limitCases(), ucxCases("ucx-shm", bare, 1), ucxCases("ucx-tcp", bareTCP, 20),
+		transportCases(embedded, full), transportCases(shortcut, full), blankCases(), transportCases(shm, full), transportCases(tcp, slow),
+		hugeCases(), starvedCases(shortcut2d, full), starvedCases(shm2d, full), starvedCases(tcp2d, slow), diskCases(), memoryCases(),
+	)
 }
 
 // effort sizes the work of a stage so that a case takes a few tenths of a second.
@@ -77,14 +103,16 @@ type effort struct {
 	small, medium, large int // bytes of a file that is accessed by 4 KiB, by up to 64 KiB, by more
 	accesses             int // random
 	files                int
-	list                 int // entries of the directory that is listed; 0: as files
-	parallel             bool
+	listOnce             bool // the large directory takes too long for every round
 }
 
 var (
-	full = effort{small: 32 << 20, medium: 128 << 20, large: 256 << 20, accesses: 40000, files: 20000, list: 100000, parallel: true}
-	slow = effort{small: 4 << 20, medium: 32 << 20, large: 128 << 20, accesses: 6000, files: 2000}
+	full = effort{small: 32 << 20, medium: 128 << 20, large: 256 << 20, accesses: 40000, files: 20000}
+	slow = effort{small: 4 << 20, medium: 32 << 20, large: 128 << 20, accesses: 6000, files: 2000, listOnce: true}
 )
+
+// listEntries are in the directory that is listed.
+const listEntries = 100000
 
 // steadySeconds is how long passes over a file are repeated.
 const steadySeconds = 0.12
@@ -103,19 +131,20 @@ func (e effort) fileSize(block int) int {
 func limitCases() []testCase {
 	var all []testCase
 	for _, block := range blockSizes {
-		all = append(all, dataCase("map", bare, apiMap, "over", block, full), dataCase("map", bare, apiMap, "read", block, full))
+		all = append(all, dataCase("map", bare, apiMap, "over", block, full, alone), dataCase("map", bare, apiMap, "read", block, full, alone))
 	}
-	all = append(all, dataCase("map-huge", bareHuge, apiMap, "new", 1<<20, full), freshCase("map-huge", bareHuge, apiMap, 1<<20))
+	all = append(all, dataCase("map-huge", bareHuge, apiMap, "new", 1<<20, full, alone), freshCase("map-huge", bareHuge, apiMap, 1<<20, full))
 	for _, op := range []string{"new", "over", "read"} {
 		for _, block := range blockSizes {
-			all = append(all, dataCase("tmpfs", bare, apiPosix, op, block, full))
+			all = append(all, dataCase("tmpfs", bare, apiPosix, op, block, full, alone))
 		}
 	}
 	for _, block := range largeBlocks {
-		all = append(all, freshCase("tmpfs", bare, apiPosix, block))
+		all = append(all, freshCase("tmpfs", bare, apiPosix, block, full))
 	}
-	all = append(all, randomCase("tmpfs", bare, apiPosix, "rand-read", full, 1), randomCase("tmpfs", bare, apiPosix, "rand-write", full, 1))
-	all = append(all, stridedCases("tmpfs", bare, apiPosix)...)
+	all = append(all, crowdCases("map", bare, apiMap, full)...)
+	all = append(all, randomCases("tmpfs", bare, apiPosix, full)...)
+	all = append(all, stridedCases("tmpfs", bare, apiPosix, full)...)
 	return append(all, metadataCases("tmpfs", bare, apiPosix, full)...)
 }
 
@@ -124,49 +153,79 @@ func transportCases(s stageSpec, e effort) []testCase {
 	var all []testCase
 	for _, op := range []string{"new", "over", "read"} {
 		for _, block := range blockSizes {
-			all = append(all, dataCase(s.name, s, apiBenchFS, op, block, e))
+			all = append(all, dataCase(s.name, s, apiBenchFS, op, block, e, alone))
 		}
 	}
-	all = append(all, randomCase(s.name, s, apiBenchFS, "rand-read", e, 1), randomCase(s.name, s, apiBenchFS, "rand-write", e, 1))
+	all = append(all, crowdCases(s.name, s, apiBenchFS, e)...)
+	all = append(all, randomCases(s.name, s, apiBenchFS, e)...)
 	all = append(all, metadataCases(s.name, s, apiBenchFS, e)...)
-	if !e.parallel {
-		return all
-	}
-	for _, threads := range []int{2, 4} {
-		all = append(all, threadedCase(s, "over", threads), threadedCase(s, "read", threads))
-	}
+	all = append(all, openFilesCase(s))
 	if s.daemons == 0 {
-		return all // no second process sees it
+		return all // of its files no second process knows
 	}
 	for _, block := range largeBlocks {
-		all = append(all, freshCase(s.name, s, apiBenchFS, block))
+		all = append(all, freshCase(s.name, s, apiBenchFS, block, e))
 	}
-	all = append(all, pairCase(s, "over"), pairCase(s, "read"), openFilesCase(s))
-	return append(all, stridedCases(s.name, s, apiBenchFS)...)
+	return append(all, stridedCases(s.name, s, apiBenchFS, e)...)
+}
+
+// crowdCases have several threads or processes move large blocks.
+func crowdCases(prefix string, s stageSpec, api string, e effort) []testCase {
+	var all []testCase
+	for _, op := range []string{"over", "read"} {
+		for _, c := range crowdsOf(s, api) {
+			all = append(all, dataCase(prefix, s, api, op, 1<<20, e, c))
+		}
+	}
+	return all
+}
+
+// randomCases are small accesses, by one and by several.
+func randomCases(prefix string, s stageSpec, api string, e effort) []testCase {
+	var all []testCase
+	for _, op := range []string{"rand-read", "rand-write"} {
+		for _, c := range append([]crowd{alone}, crowdsOf(s, api)...) {
+			all = append(all, randomCase(prefix, s, api, op, e, c))
+		}
+	}
+	return all
+}
+
+// blankCases meet daemons that have only just started: none of their space has ever been used.
+func blankCases() []testCase {
+	return []testCase{dataCase("blank", blank, apiBenchFS, "new", 1<<20, full, alone)}
 }
 
 func hugeCases() []testCase {
-	return []testCase{
-		dataCase("huge", huge, apiBenchFS, "new", 1<<20, full), dataCase("huge", huge, apiBenchFS, "over", 1<<20, full),
-		dataCase("huge", huge, apiBenchFS, "read", 1<<20, full), freshCase("huge", huge, apiBenchFS, 1<<20),
+	all := []testCase{
+		dataCase("huge-blank", hugeBlank, apiBenchFS, "new", 1<<20, full, alone),
+		dataCase("huge", huge, apiBenchFS, "new", 1<<20, full, alone), freshCase("huge", huge, apiBenchFS, 1<<20, full),
 	}
+	for _, block := range largeBlocks {
+		all = append(all, dataCase("huge", huge, apiBenchFS, "over", block, full, alone), dataCase("huge", huge, apiBenchFS, "read", block, full, alone))
+	}
+	return all
 }
 
 // starvedCases have more pollers than cores, on a machine with two.
-func starvedCases(s stageSpec) []testCase {
-	return []testCase{
-		dataCase(s.name, s, apiBenchFS, "over", 1<<20, full), dataCase(s.name, s, apiBenchFS, "read", 1<<20, full),
-		pairCase(s, "over"), pairCase(s, "read"),
-		randomCase(s.name, s, apiBenchFS, "rand-read", slow, 1), randomCase(s.name, s, apiBenchFS, "rand-read", slow, 2),
+func starvedCases(s stageSpec, e effort) []testCase {
+	var all []testCase
+	for _, c := range []crowd{alone, {2, 1}} {
+		for _, op := range []string{"new", "over", "read"} {
+			all = append(all, dataCase(s.name, s, apiBenchFS, op, 1<<20, e, c))
+		}
+		all = append(all, randomCase(s.name, s, apiBenchFS, "rand-read", e, c), randomCase(s.name, s, apiBenchFS, "rand-write", e, c),
+			phasesCase(s.name+"/meta", s, apiBenchFS, e.files, c.processes, "create", "stat", "open", "unlink"))
 	}
+	return all
 }
 
 func diskCases() []testCase {
 	var all []testCase
 	for _, op := range []string{"new", "read"} {
-		direct := dataJob(apiPosix, op, 1<<20, slow)
+		direct := dataJob(bareDisk, apiPosix, op, 1<<20, slow)
 		direct.direct, direct.seconds = true, 0
-		all = append(all, jobCase("direct/"+op+"/1MiB", bareDisk, direct), dataCase("uring", uring, apiBenchFS, op, 1<<20, slow))
+		all = append(all, jobCase("direct/"+op+"/1MiB", bareDisk, direct), dataCase("uring", uring, apiBenchFS, op, 1<<20, slow, alone))
 	}
 	random := job{api: apiPosix, op: "rand-read", block: 4096, size: slow.small, count: 2000, direct: true}
 	all = append(all, jobCase("direct/rand-read/4KiB", bareDisk, random))

@@ -79,6 +79,9 @@ func bench(o options) (ok bool, err error) {
 	defer cancel()
 	box, err := newSandbox(ctx, o.disk)
 	defer func() { err = multierr.Append(err, box.remove()) }()
+	if err == nil {
+		err = box.wakeMemory()
+	}
 	if err != nil {
 		return false, err
 	}

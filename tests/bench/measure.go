@@ -13,8 +13,8 @@ import (
 
 // This file makes cases: what a worker is asked to do, and what its results mean.
 
-func dataJob(api, op string, block int, e effort) job {
-	j := job{api: api, op: op, block: block, size: e.fileSize(block)}
+func dataJob(s stageSpec, api, op string, block int, e effort) job {
+	j := job{api: api, op: op, block: block, size: e.fileSize(block), huge: s.medium == onHuge}
 	if op != "new" {
 		j.seconds = steadySeconds
 	}
@@ -58,38 +58,24 @@ func dataSamples(row string, r result) []sample {
 	return samples
 }
 
-func dataCase(prefix string, s stageSpec, api, op string, block int, e effort) testCase {
-	return jobCase(prefix+"/"+op+"/"+sizeName(block), s, dataJob(api, op, block, e))
+func dataCase(prefix string, s stageSpec, api, op string, block int, e effort, c crowd) testCase {
+	j := dataJob(s, api, op, block, e)
+	j.threads, j.processes, j.separate = c.threads, c.processes, c.processes > 1
+	j.size /= c.processes
+	return jobCase(prefix+"/"+op+"/"+sizeName(block)+c.suffix(), s, j)
 }
 
-func randomCase(prefix string, s stageSpec, api, op string, e effort, processes int) testCase {
-	j := job{api: api, op: op, block: 4096, size: e.small, count: e.accesses, processes: processes, separate: true}
-	name := prefix + "/" + op + "/4KiB"
-	if processes > 1 {
-		name += "/" + strconv.Itoa(processes) + "p"
-	}
-	return jobCase(name, s, j)
-}
-
-// threadedCase has several threads of one process share a file, each with its part.
-func threadedCase(s stageSpec, op string, threads int) testCase {
-	j := dataJob(apiBenchFS, op, 1<<20, full)
-	j.threads = threads
-	return jobCase(s.name+"/"+op+"/1MiB/"+strconv.Itoa(threads)+"t", s, j)
-}
-
-// pairCase has two processes with a file each.
-func pairCase(s stageSpec, op string) testCase {
-	j := dataJob(apiBenchFS, op, 1<<20, full)
-	j.size, j.processes, j.separate = j.size/2, 2, true
-	return jobCase(s.name+"/"+op+"/1MiB/2p", s, j)
+func randomCase(prefix string, s stageSpec, api, op string, e effort, c crowd) testCase {
+	j := job{api: api, op: op, block: 4096, size: e.small, count: e.accesses / c.threads, threads: c.threads, processes: c.processes}
+	j.separate = c.processes > 1
+	return jobCase(prefix+"/"+op+"/4KiB"+c.suffix(), s, j)
 }
 
 // stridedCases have two processes write and read records of one file in turn.
-func stridedCases(prefix string, s stageSpec, api string) []testCase {
+func stridedCases(prefix string, s stageSpec, api string, e effort) []testCase {
 	var all []testCase
 	for _, op := range []string{"strided-new", "strided-over", "strided-read"} {
-		j := job{api: api, op: op, block: 47008, size: full.medium, processes: 2}
+		j := job{api: api, op: op, block: 47008, size: e.medium, processes: 2}
 		if op != "strided-new" {
 			j.seconds = steadySeconds
 		}
@@ -99,10 +85,10 @@ func stridedCases(prefix string, s stageSpec, api string) []testCase {
 }
 
 // freshCase reads a file that another process has written, each page once.
-func freshCase(prefix string, spec stageSpec, api string, block int) testCase {
+func freshCase(prefix string, spec stageSpec, api string, block int, e effort) testCase {
 	name := prefix + "/fresh-read/" + sizeName(block)
 	return testCase{name: name, stage: spec, run: func(ctx context.Context, s *stage) ([]sample, error) {
-		j := job{api: api, op: "prepare", path: s.place(api, "fresh"), block: block, size: full.fileSize(block), huge: spec.medium == onHuge}
+		j := job{api: api, op: "prepare", path: s.place(api, "fresh"), block: block, size: e.fileSize(block), huge: spec.medium == onHuge}
 		if _, err := s.work(ctx, j); err != nil {
 			return nil, err
 		}
@@ -115,14 +101,16 @@ func freshCase(prefix string, spec stageSpec, api string, block int) testCase {
 	}}
 }
 
-// metadataCases are one process's operations on the files of one directory.
+// metadataCases are operations on the files of one directory, by one process, and some by two.
 func metadataCases(prefix string, s stageSpec, api string, e effort) []testCase {
+	list := phasesCase(prefix+"/list", s, api, listEntries, 1, "create", "list", "unlink")
+	list.once = e.listOnce
 	all := []testCase{
-		phasesCase(prefix+"/meta", s, api, e.files, "create", "stat", "open", "list", "unlink"),
-		phasesCase(prefix+"/small", s, api, e.files, "small-create", "small-read", "unlink"),
+		phasesCase(prefix+"/meta", s, api, e.files, 1, "create", "stat", "open", "unlink"),
+		phasesCase(prefix+"/small", s, api, e.files, 1, "small-create", "small-read", "unlink"), list,
 	}
-	if e.list != 0 {
-		all = append(all, phasesCase(prefix+"/list", s, api, e.list, "create", "list", "unlink"))
+	if s.daemons > 0 || api == apiPosix {
+		all = append(all, phasesCase(prefix+"/meta", s, api, e.files, 2, "create", "stat", "open", "unlink"))
 	}
 	return all
 }
@@ -134,17 +122,23 @@ var phaseRows = map[string]map[string]string{
 	"list":  {"list": "readdir"},
 }
 
-func phasesCase(name string, s stageSpec, api string, files int, phases ...string) testCase {
+func phasesCase(name string, s stageSpec, api string, files, processes int, phases ...string) testCase {
 	prefix, group, _ := strings.Cut(name, "/")
-	return testCase{name: name, stage: s, run: func(ctx context.Context, s *stage) ([]sample, error) {
-		byRank, err := s.work(ctx, job{api: api, op: "meta", path: s.place(api, group), count: files, phases: strings.Join(phases, ",")})
+	suffix := crowd{processes: processes}.suffix()
+	return testCase{name: name + suffix, stage: s, run: func(ctx context.Context, s *stage) ([]sample, error) {
+		j := job{api: api, op: "meta", path: s.place(api, group), count: files, phases: strings.Join(phases, ","), processes: processes}
+		byRank, err := s.work(ctx, j)
 		if err != nil {
 			return nil, err
 		}
 		var samples []sample
-		for _, r := range byRank[0] {
-			if row, ok := phaseRows[group][r.Op]; ok {
-				samples = append(samples, metadataSamples(prefix+"/meta/"+row, r)...)
+		for i, first := range byRank[0] {
+			parts := []result{first}
+			for _, other := range byRank[1:] {
+				parts = append(parts, other[i])
+			}
+			if row, ok := phaseRows[group][first.Op]; ok {
+				samples = append(samples, metadataSamples(prefix+"/meta/"+row+suffix, combine(parts))...)
 			}
 		}
 		return samples, nil

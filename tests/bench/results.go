@@ -31,6 +31,7 @@ type document struct {
 }
 
 type build struct {
+	ID     string `json:"id"`     // what the daemons call themselves
 	Commit string `json:"commit"` // git describe
 	Go     string `json:"go"`
 	CC     string `json:"cc"`
@@ -78,8 +79,9 @@ func field(path, key string) string {
 	return ""
 }
 
-func thisBuild(ctx context.Context, cc string) build {
+func thisBuild(ctx context.Context, id, cc string) build {
 	return build{
+		ID:     id,
 		Commit: said(ctx, "git", "describe", "--always", "--dirty", "--tags"),
 		Go:     runtime.Version(),
 		CC:     said(ctx, cc, "--version"),
@@ -102,7 +104,7 @@ func thisMachine() machine {
 
 func (r *runner) document(ctx context.Context, now time.Time) *document {
 	d := &document{
-		Time: now.UTC().Format(time.RFC3339), Build: thisBuild(ctx, r.o.cc), Machine: thisMachine(), Rounds: r.o.rounds, Only: r.o.only,
+		Time: now.UTC().Format(time.RFC3339), Build: thisBuild(ctx, r.buildID, r.o.cc), Machine: thisMachine(), Rounds: r.o.rounds, Only: r.o.only,
 		Config: map[string]string{}, Notes: append(append([]string{}, r.box.notes...), r.skipped...), Failed: r.failed, Series: r.m.sorted(r.rank),
 	}
 	if c, err := config.Load(config.Sources{}); err == nil {

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/pkg/errors"
@@ -21,6 +23,8 @@ type runner struct {
 	cases []testCase
 	m     *measurements
 
+	buildID string            // as the daemons tell it
+	left    []testCase        // not to be had here
 	skipped []string          // stages and why
 	failed  map[string]string // case → what went wrong; it is not tried again
 }
@@ -80,9 +84,11 @@ func (r *runner) dropUnavailable(have func(program string) bool) {
 		}
 		if reason == "" && (!usesUCX(c) || have("ucx_perftest")) {
 			kept = append(kept, c)
+		} else {
+			r.left = append(r.left, c)
 		}
 	}
-	if !have("ucx_perftest") {
+	if slices.ContainsFunc(r.cases, usesUCX) && !have("ucx_perftest") {
 		r.skipped = append(r.skipped, "ucx-shm, ucx-tcp: need ucx_perftest (Debian's ucx-utils)")
 	}
 	r.cases = kept
@@ -152,6 +158,11 @@ func (r *runner) one(ctx context.Context, c testCase, s *stage) error {
 	limited, cancel := context.WithTimeout(ctx, caseLimit)
 	defer cancel()
 	samples, err := c.run(limited, s)
+	for _, sample := range samples {
+		if math.IsNaN(sample.value) || math.IsInf(sample.value, 0) {
+			return errors.Errorf("%s: %v is no measurement", sample.key(), sample.value)
+		}
+	}
 	if err == nil {
 		r.m.add(samples)
 		return nil

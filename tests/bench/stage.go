@@ -36,6 +36,7 @@ type stageSpec struct {
 	name     string
 	daemons  int
 	medium   medium
+	used     bool              // files have been written and removed before the first case
 	network  bool              // daemons and clients in two network namespaces
 	settings map[string]string // configuration keys, of daemons and clients
 }
@@ -126,7 +127,27 @@ func (r *runner) start(ctx context.Context, spec stageSpec) (*stage, error) {
 		}
 		s.daemons = append(s.daemons, d)
 	}
-	return s, s.ready(ctx)
+	if err := s.ready(ctx); err != nil {
+		return s, err
+	}
+	return s, s.use(ctx)
+}
+
+// What a stage with used space has had in files, and how long one without leaves its daemons to themselves: even a job's first write does not
+// come in a daemon's first moment.
+const (
+	usedBytes = 512 << 20
+	firstRest = 500 * time.Millisecond
+)
+
+// use brings the stage's daemons into the state that its cases want to meet.
+func (s *stage) use(ctx context.Context) error {
+	if !s.spec.used {
+		time.Sleep(firstRest)
+		return nil
+	}
+	_, err := s.work(ctx, job{api: apiBenchFS, op: "new", path: "/used", block: 4 << 20, size: usedBytes})
+	return errors.Wrap(err, "the first file")
 }
 
 func (s *stage) registry() string { return filepath.Join(s.dir, "registry") }
@@ -160,8 +181,9 @@ func (s *stage) ready(ctx context.Context) error {
 	const limit, step = 20 * time.Second, 200 * time.Millisecond
 	deadline := time.Now().Add(limit)
 	for {
-		_, err := registry.Wait(s.registry(), s.spec.daemons, time.Now().Add(step))
+		nodes, err := registry.Wait(s.registry(), s.spec.daemons, time.Now().Add(step))
 		if err == nil {
+			s.run.buildID = nodes[0].Build
 			return nil
 		}
 		for node, d := range s.daemons {

@@ -62,6 +62,9 @@ func (r *runner) printTable(w io.Writer) {
 			fmt.Fprintf(t, "%s\t\t\t\t\t\t\tFAILED\n", c.name)
 		}
 	}
+	for _, c := range r.left {
+		fmt.Fprintf(t, "%s\t\t\t\t\t\t\tskipped\n", c.name)
+	}
 	_ = t.Flush()
 }
 
