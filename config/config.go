@@ -59,6 +59,7 @@ type Store struct {
 	Segment   Bytes
 	HugePages bool
 	Populate  bool
+	Ahead     Bytes  // of the node
 	Recover   string // RecoverRefuse or RecoverCut
 }
 

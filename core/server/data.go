@@ -131,6 +131,7 @@ func (s *Shard) writeChunk(r *rpc.Request) error {
 	if err != nil {
 		return err
 	}
+	s.spaceTaken()
 	o := s.newOp(r, opWrite)
 	o.write = w
 	if r.Payload != nil {

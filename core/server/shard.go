@@ -83,6 +83,7 @@ type Shard struct {
 	device   store.Device              // Store, if it takes its time; see device.go
 	waiting  thirst
 	sweeper  sweeper
+	ahead    touchAheader // Store, if it prepares space before it is asked for
 
 	background context.Context
 	stop       context.CancelFunc
@@ -117,6 +118,7 @@ func New(o Options) *Shard {
 		s.watcher = newWatcher(o.Meta, o.Board)
 	}
 	s.device, _ = o.Store.(store.Device)
+	s.ahead, _ = o.Store.(touchAheader)
 	s.background, s.stop = context.WithCancel(context.Background())
 	return s
 }
@@ -126,6 +128,7 @@ func (s *Shard) Start(loop rpc.Loop) {
 	s.loop = loop
 	s.started = time.Now()
 	loop.Submit(s.recover)
+	loop.Submit(s.spaceTaken)
 }
 
 // Stop ends the background work and waits for it. The loop must still run; afterwards it may end, and Meta and Store may be closed.
@@ -172,13 +175,10 @@ func (s *Shard) Tick(now time.Time) {
 	if b, ok := s.o.Board.(interface{ Reap() }); ok {
 		b.Reap()
 	}
-	if t, ok := s.o.Store.(touchAheader); ok {
-		t.TouchAhead()
+	if s.ahead != nil {
+		s.touchAhead()
 	}
 }
-
-// touchAheader is a store that can prepare space before it is asked for.
-type touchAheader interface{ TouchAhead() (more bool) }
 
 // checkpointBytes of log are replayed at most after a crash.
 const checkpointBytes = 256 << 20

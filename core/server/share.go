@@ -105,6 +105,7 @@ func (s *Shard) beginWrite(r *rpc.Request) error {
 		if b.write, err = s.shared.Begin(uint64(m.Ino), m.Chunk, m.Offset, m.Length, m.Gen, m.ChunkBits); err != nil {
 			return err
 		}
+		s.spaceTaken()
 	}
 	place := onWire(s.shared.PlaceOfWrite(b.write))
 	if !place.Held {

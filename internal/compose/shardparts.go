@@ -102,6 +102,7 @@ func openStore(cfg *config.Config, dir string, recover wal.Recover, log *slog.Lo
 		return asStore(arena.Open(arena.Options{
 			Dir: dir, Name: name, CapacityBytes: capacity, SegmentBytes: int64(cfg.Store.Segment),
 			Recover: recover, Populate: cfg.Store.Populate, HugePages: cfg.Store.HugePages,
+			AheadBytes: min(int64(cfg.Store.Ahead)/int64(cfg.ShardsPerNode()), capacity/8),
 		}))
 	case config.BackendURing:
 		s, err := uring.Open(uring.Options{

@@ -31,14 +31,16 @@ type Options struct {
 	Recover       wal.Recover // what to do about a damaged log
 	Populate      bool        // touch space ahead of its use
 	HugePages     bool        // ask for huge pages
+	AheadBytes    int64       // space that is kept prepared beyond what is in use; 0 = 64 MiB
 }
 
 const (
 	defaultSegmentBytes = 256 << 20
 	minLogBytes         = 1 << 20
+	defaultAheadBytes   = 64 << 20
 )
 
-// Store implements store.Store, and has Checkpoint, LogBytes, TouchAhead and Dropped besides.
+// Store implements store.Store, and has Checkpoint, LogBytes, TouchAhead, PlanAhead and Dropped besides.
 type Store struct {
 	*extent.Store
 	files *segmentFiles
@@ -57,6 +59,9 @@ func Open(o Options) (*Store, error) {
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = defaultSegmentBytes
 	}
+	if o.AheadBytes == 0 {
+		o.AheadBytes = defaultAheadBytes
+	}
 	if o.CapacityBytes == 0 {
 		o.CapacityBytes, err = extent.Room(o.Dir, files.prefix)
 		if err != nil {
@@ -64,7 +69,7 @@ func Open(o Options) (*Store, error) {
 		}
 	}
 	s, err := extent.New(extent.Config{
-		Backing: files, Name: o.Name, CapacityBytes: o.CapacityBytes, SegmentBytes: o.SegmentBytes, Log: log,
+		Backing: files, Name: o.Name, CapacityBytes: o.CapacityBytes, SegmentBytes: o.SegmentBytes, Log: log, AheadBytes: o.AheadBytes,
 	})
 	if err != nil {
 		return nil, err

@@ -68,6 +68,25 @@ func (f *segmentFiles) Prepare(i int, off, n int64) error {
 	return nil
 }
 
+var _ extent.BesideBacking = (*segmentFiles)(nil)
+
+// PrepareBeside implements extent.BesideBacking, where the kernel can do it without writing.
+func (f *segmentFiles) PrepareBeside(i int, off, n int64) error {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	s := f.segments[i]
+	if s == nil {
+		return syscall.EBADF // closed
+	}
+	if err := extent.RetryEINTR(func() error { return syscall.Fallocate(s.fd, 0, off, n) }); err != nil {
+		return err
+	}
+	if f.populate {
+		return unix.Madvise(s.mapping.Bytes[off:off+n], unix.MADV_POPULATE_WRITE)
+	}
+	return nil
+}
+
 // Sync implements extent.Backing.
 func (f *segmentFiles) Sync(i int, off, n int64) error {
 	f.mu.RLock()

@@ -76,6 +76,9 @@ const (
 	scratchPairs = 64
 )
 
+// aheadBytes of space are allocated beyond what is in use.
+const aheadBytes = 64 << 20
+
 // Store implements store.Device, and has Checkpoint, LogBytes, TouchAhead and Dropped besides.
 type Store struct {
 	index extent.Device
@@ -189,6 +192,7 @@ func (s *Store) openIndex(o *Options) error {
 	}
 	s.index, err = extent.NewDevice(extent.Config{
 		Backing: s.files, Name: o.Name, CapacityBytes: o.CapacityBytes, SegmentBytes: o.SegmentBytes, Log: log,
+		AheadBytes: aheadBytes,
 	})
 	return err
 }
@@ -249,6 +253,12 @@ func (s *Store) LogBytes() int64 { return s.index.LogBytes() }
 
 // TouchAhead prepares a little space for chunks to come; for the owner's idle moments.
 func (s *Store) TouchAhead() (more bool) { return s.index.TouchAhead() }
+
+// PlanAhead has nothing to give: space on a disk needs no touching.
+func (s *Store) PlanAhead() (work func() error, done func(error)) { return nil, nil }
+
+// Low reports whether it is time for TouchAhead.
+func (s *Store) Low() bool { return s.index.Low() }
 
 // Dropped tells what the replay of the log cut off.
 func (s *Store) Dropped() []wal.Dropped { return s.index.Dropped() }

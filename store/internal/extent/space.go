@@ -22,9 +22,13 @@ const (
 	stepBits  = 21
 	stepBytes = 1 << stepBits
 	stepPages = 1 << (stepBits - pageBits)
-	// touchAheadBytes bounds what TouchAhead prepares beyond what is in use.
-	touchAheadBytes = 64 << 20
 )
+
+// BesideBacking is a Backing that can prepare beside its owner, and beside others who write to the range: not a byte changes.
+type BesideBacking interface {
+	Backing
+	PrepareBeside(segment int, off, n int64) error
+}
 
 // space is the address range of all extents: pages of segments, some of them mapped and prepared.
 type space struct {
@@ -35,6 +39,9 @@ type space struct {
 	buddy       buddy
 	prepared    []uint64 // one bit a step
 	steps       int      // bits set in prepared
+	aheadBytes  int64    // how much is to be prepared beyond what is in use
+	ahead       bool     // a step is being prepared beside the owner
+	searched    int      // blocks when there was nothing left to prepare, or it could not be
 }
 
 // take finds 1 << order pages that can be written without a fault. fresh: they are zeros.
@@ -81,17 +88,21 @@ func (s *space) ready(page uint32, order uint8) error {
 	return nil
 }
 
-func (s *space) prepare(step uint32) error {
+// knowStep makes room for a step's bit.
+func (s *space) knowStep(step uint32) {
 	for int(step/64) >= len(s.prepared) {
 		s.prepared = append(s.prepared, 0)
 	}
+}
+
+func (s *space) prepare(step uint32) error {
+	s.knowStep(step)
 	bit := uint64(1) << (step % 64)
 	if s.prepared[step/64]&bit != 0 {
 		return nil
 	}
-	first := step * stepPages
-	err := s.backing.Prepare(int(first>>s.segmentBits), int64(first&(1<<s.segmentBits-1))<<pageBits, stepBytes)
-	if err != nil {
+	segment, off := s.stepPlace(step)
+	if err := s.backing.Prepare(segment, off, stepBytes); err != nil {
 		return err
 	}
 	s.prepared[step/64] |= bit
@@ -99,11 +110,18 @@ func (s *space) prepare(step uint32) error {
 	return nil
 }
 
-// touchAhead prepares one step that the allocator will reach next, if the reserve of prepared space is small.
-func (s *space) touchAhead() (more bool) {
-	reserve := int64(s.steps)<<stepBits - int64(s.buddy.taken)<<pageBits
-	if reserve >= touchAheadBytes {
-		return false
+// reserve is how much is prepared and not in use: bytes.
+func (s *space) reserve() int64 { return int64(s.steps)<<stepBits - int64(s.buddy.taken)<<pageBits }
+
+// low reports whether the reserve should be filled up.
+func (s *space) low() bool {
+	return s.reserve() < s.aheadBytes*3/4 && !s.ahead && s.searched != len(s.buddy.blocks)+1
+}
+
+// nextStep finds the step, not prepared yet, that the allocator will reach next, and maps its segment.
+func (s *space) nextStep() (step uint32, ok bool) {
+	if s.reserve() >= s.aheadBytes {
+		return 0, false
 	}
 	limit := uint32(min(uint64(len(s.buddy.blocks)+1)<<maxOrder, s.buddy.capacity) / stepPages)
 	for step := uint32(0); step < limit; step++ {
@@ -115,12 +133,58 @@ func (s *space) touchAhead() (more bool) {
 		if int(word) < len(s.prepared) && s.prepared[word]&(1<<(step%64)) != 0 {
 			continue
 		}
-		if _, err := s.segment(step * stepPages); err != nil {
-			return false
+		if _, err := s.segment(step * stepPages); err == nil {
+			return step, true
 		}
-		return s.prepare(step) == nil
+		break
 	}
-	return false
+	s.giveUpAhead()
+	return 0, false
+}
+
+// giveUpAhead: nothing is prepared ahead until the allocator reaches further.
+func (s *space) giveUpAhead() { s.searched = len(s.buddy.blocks) + 1 }
+
+// touchAhead prepares the next step.
+func (s *space) touchAhead() (more bool) {
+	step, ok := s.nextStep()
+	if ok && s.prepare(step) != nil {
+		s.giveUpAhead()
+		return false
+	}
+	return ok
+}
+
+// planAhead is touchAhead in two parts: work may run on any goroutine, done is the owner's. work is nil when there is nothing to do, or
+// when the backing cannot.
+func (s *space) planAhead() (work func() error, done func(error)) {
+	backing, can := s.backing.(BesideBacking)
+	if !can || s.ahead {
+		return nil, nil
+	}
+	step, ok := s.nextStep()
+	if !ok {
+		return nil, nil
+	}
+	s.ahead = true
+	s.knowStep(step)
+	segment, off := s.stepPlace(step)
+	return func() error { return backing.PrepareBeside(segment, off, stepBytes) }, func(err error) {
+		s.ahead = false
+		if err != nil {
+			s.giveUpAhead()
+		}
+		if err == nil && s.prepared[step/64]&(1<<(step%64)) == 0 {
+			s.prepared[step/64] |= 1 << (step % 64)
+			s.steps++
+		}
+	}
+}
+
+// stepPlace is where a step lies.
+func (s *space) stepPlace(step uint32) (segment int, off int64) {
+	first := step * stepPages
+	return int(first >> s.segmentBits), int64(first&(1<<s.segmentBits-1)) << pageBits
 }
 
 // segment is the memory of the segment that a page is in, mapped if it was not.

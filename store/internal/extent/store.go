@@ -43,6 +43,7 @@ type Config struct {
 	CapacityBytes int64    // rounded down to pages
 	SegmentBytes  int64    // of each segment that Backing maps: a power of two ≥ MinSegmentBytes. A log that knows another size wins
 	Log           *wal.Log // nil: nothing outlives the process
+	AheadBytes    int64    // space to be prepared beyond what is in use
 }
 
 // Limits.
@@ -145,6 +146,7 @@ func (s *Store) Inodes() []uint64 { return slices.Collect(maps.Keys(s.index)) }
 func New(c Config) (*Store, error) {
 	s := &Store{name: c.Name, log: c.Log, index: make(map[uint64]uint32)}
 	s.space.backing = c.Backing
+	s.space.aheadBytes = c.AheadBytes
 	s.space.buddy.capacity = uint64(min(c.CapacityBytes, maxCapacityBytes)) >> pageBits
 	s.space.segmentBits = uint8(bits.Len64(uint64(c.SegmentBytes)) - 1 - pageBits)
 	err := checkSizes(c)
@@ -259,6 +261,19 @@ func (s *Store) TouchAhead() (more bool) {
 	s.leaveLimbo()
 	return s.space.touchAhead()
 }
+
+// PlanAhead is TouchAhead for an owner who has no idle moments: work prepares 2 MiB on any goroutine beside the owner, done, the owner's, ends
+// it. nil: there is nothing to do, something is under way, or this store can only TouchAhead.
+func (s *Store) PlanAhead() (work func() error, done func(error)) {
+	if s.closed {
+		return nil, nil
+	}
+	s.leaveLimbo()
+	return s.space.planAhead()
+}
+
+// Low reports whether it is time to prepare space.
+func (s *Store) Low() bool { return s.space.low() }
 
 // Dropped tells what the replay of the log cut off.
 func (s *Store) Dropped() []wal.Dropped {
