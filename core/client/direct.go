@@ -133,6 +133,7 @@ func (o *op) readNear(p *piece, gen uint32) bool {
 		return false
 	}
 	p.done = true
+	o.c.counts.inPlace.Add(uint64(n))
 	p.absent = n < len(p.buf)
 	clear(p.buf[n:])
 	return true
@@ -148,6 +149,7 @@ func (o *op) overwriteNear(p *piece, gen uint32) bool {
 		return false
 	}
 	p.done = true
+	o.c.counts.inPlace.Add(uint64(len(p.buf)))
 	return true
 }
 
@@ -220,6 +222,9 @@ func (o *op) takeRoom(p *piece, gen uint32) {
 		if g := p.in.grants.get(p.chunk); g != nil {
 			p.filled = g.slot == reply.Place.Slot && g.serial == reply.Place.Serial && g.fill(p.buf, p.off)
 		}
+	}
+	if p.filled {
+		o.c.counts.inPlace.Add(uint64(len(p.buf)))
 	}
 }
 

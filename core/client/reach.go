@@ -242,7 +242,8 @@ func (in *openInode) learnPlace(r *reach, chunk uint64, place *rpc.Place, gen ui
 	if !place.Held || r == nil || place.Bytes > 1<<layout.MaxChunkBits {
 		return false
 	}
-	if g := in.grants.get(chunk); g != nil && g.reach == r && g.slot == place.Slot && g.serial == place.Serial && g.gen == gen {
+	if g := in.grants.get(chunk); g != nil && g.reach == r && g.slot == place.Slot && g.serial == place.Serial && g.gen == gen &&
+		g.bytes == place.Bytes {
 		return true
 	}
 	segment, err := r.segments.Get(place.Segment)

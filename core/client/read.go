@@ -251,6 +251,7 @@ func (o *op) askPiece(in *openInode, k *known, p *piece, placeOnly bool) {
 		m.Length = 0
 	} else {
 		p.call.In = p.buf
+		o.c.counts.byMessage.Add(uint64(len(p.buf)))
 	}
 	p.call.Body = m.AppendTo(p.call.Body)
 }

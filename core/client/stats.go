@@ -54,6 +54,8 @@ type counters struct {
 	bytesRead    atomic.Uint64
 	bytesWritten atomic.Uint64
 	direct       atomic.Uint64
+	inPlace      atomic.Uint64
+	byMessage    atomic.Uint64
 }
 
 // add takes in what a file has counted.
@@ -64,8 +66,10 @@ func (c *counters) add(t *tally) {
 	stats := t.stats.Swap(0)
 	c.ops[opStat].Add(stats)
 	c.direct.Add(reads + writes + stats)
-	c.bytesRead.Add(t.bytesRead.Swap(0))
-	c.bytesWritten.Add(t.bytesWritten.Swap(0))
+	bytesRead, bytesWritten := t.bytesRead.Swap(0), t.bytesWritten.Swap(0)
+	c.bytesRead.Add(bytesRead)
+	c.bytesWritten.Add(bytesWritten)
+	c.inPlace.Add(bytesRead + bytesWritten)
 }
 
 // Stats is what a client has done. It is made to be printed as JSON.
@@ -77,6 +81,8 @@ type Stats struct {
 	Reopened     uint64            `json:"reopened_handles"`
 	BytesRead    uint64            `json:"bytes_read"`
 	BytesWritten uint64            `json:"bytes_written"`
+	InPlace      uint64            `json:"bytes_in_place"`   // read and written by this process in a shard's memory: copied once
+	ByMessage    uint64            `json:"bytes_by_message"` // asked for, and sent, with chunk messages, failed attempts included
 	OpenFiles    int               `json:"open_files"`
 	Distributed  bool              `json:"distributed"`
 	Nodes        int               `json:"nodes"`
@@ -98,6 +104,8 @@ func (c *Client) Stats() any {
 		Reopened:     c.counts.reopened.Load(),
 		BytesRead:    c.counts.bytesRead.Load(),
 		BytesWritten: c.counts.bytesWritten.Load(),
+		InPlace:      c.counts.inPlace.Load(),
+		ByMessage:    c.counts.byMessage.Load(),
 		OpenFiles:    c.OpenFiles(),
 		Distributed:  c.o.Distributed,
 		Nodes:        len(c.cluster.Load().Nodes),

@@ -367,6 +367,7 @@ func (o *op) sendPiece(k *known, p *piece) {
 	p.call = o.call(rpc.MsgWriteChunk, p.shard)
 	p.call.Body = m.AppendTo(p.call.Body)
 	p.call.Out = p.buf
+	o.c.counts.byMessage.Add(uint64(len(p.buf)))
 }
 
 // inPlace is how many bytes from the window's beginning have been written, after an exchange with errors. What is beyond the

@@ -104,6 +104,7 @@ func (s *Shard) readChunk(r *rpc.Request) error {
 func (s *Shard) sendView(r *rpc.Request, m *rpc.ReadChunk, view store.View) {
 	o := s.newOp(r, opRead)
 	o.view = view
+	s.moved.SentBytes += uint64(len(view.Data))
 	answer := rpc.ReadChunkReply{Present: uint32(len(view.Data)), Place: s.place(m.Ino, m.Chunk, m.Gen, m.Share)}
 	s.body = answer.AppendTo(s.body[:0])
 	if r.Reply(rpc.StatusOK, 0, s.body, view.Data) {
@@ -135,10 +136,12 @@ func (s *Shard) writeChunk(r *rpc.Request) error {
 	o := s.newOp(r, opWrite)
 	o.write = w
 	if r.Payload != nil {
+		s.moved.BufferedBytes += uint64(len(r.Payload))
 		copy(w.Data, r.Payload)
 		s.written(r, o, nil)
 		return nil
 	}
+	s.moved.FetchedBytes += uint64(len(w.Data))
 	if done, err := r.Recv(w.Data); done || err != nil {
 		s.written(r, o, err)
 	}

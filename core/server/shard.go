@@ -83,6 +83,7 @@ type Shard struct {
 	device   store.Device              // Store, if it takes its time; see device.go
 	waiting  thirst
 	sweeper  sweeper
+	moved    Moved
 	ahead    touchAheader // Store, if it prepares space before it is asked for
 
 	background context.Context

@@ -18,9 +18,17 @@ type Stats struct {
 	CapacityBytes uint64            `json:"capacity_bytes"`
 	UsedBytes     uint64            `json:"used_bytes"`
 	Chunks        uint64            `json:"chunks"`
+	Moved         Moved             `json:"moved"`
 
 	Device  *store.DeviceStats `json:"device,omitempty"`   // of a store that takes its time
 	Thirsty int                `json:"waiting_for_memory"` // requests that wait for its buffers
+}
+
+// Moved counts what chunk messages have moved, by the number of copies that this side has made of it.
+type Moved struct {
+	SentBytes     uint64 `json:"sent_bytes"`     // read: given to the transport where they lie in the store
+	FetchedBytes  uint64 `json:"fetched_bytes"`  // written: put by the transport where they belong in the store
+	BufferedBytes uint64 `json:"buffered_bytes"` // written: copied into the store from where they came along with the message
 }
 
 // Stats may be called from any goroutine but the shard's own; false when the shard has stopped.
@@ -40,6 +48,7 @@ func (s *Shard) Stats() (Stats, bool) {
 			CapacityBytes: usage.CapacityBytes,
 			UsedBytes:     usage.UsedBytes,
 			Chunks:        usage.Chunks,
+			Moved:         s.moved,
 			Thirsty:       len(s.waiting.requests),
 		}
 		if s.device != nil {

@@ -81,8 +81,30 @@ func (f *segmentFiles) PrepareBeside(i int, off, n int64) error {
 	if err := extent.RetryEINTR(func() error { return syscall.Fallocate(s.fd, 0, off, n) }); err != nil {
 		return err
 	}
-	if f.populate {
-		return unix.Madvise(s.mapping.Bytes[off:off+n], unix.MADV_POPULATE_WRITE)
+	if !f.populate {
+		return nil
+	}
+	if err := unix.Madvise(s.mapping.Bytes[off:off+n], unix.MADV_POPULATE_WRITE); err != nil {
+		return err
+	}
+	return activate(s.fd, off, n)
+}
+
+// activate reads a range twice. The first read marks the pages as referenced, the second moves them to the list of active ones: work under a lock
+// that the kernel (5.9 and later, folio_mark_accessed) would otherwise do for the first ones who use them.
+func activate(fd int, off, n int64) error {
+	buffer := make([]byte, 256<<10)
+	for range 2 {
+		for at := off; at < off+n; {
+			got, err := unix.Pread(fd, buffer[:min(int64(len(buffer)), off+n-at)], at)
+			if err == unix.EINTR {
+				continue
+			}
+			if err != nil || got == 0 {
+				return err
+			}
+			at += int64(got)
+		}
 	}
 	return nil
 }

@@ -3,9 +3,13 @@ package fault_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -183,4 +187,84 @@ func TestShortcutSendsNothing(t *testing.T) {
 	if err := errors.Join(a.Close(fd), a.Close(reader)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestCopies counts how often payloads are copied. In place: once, by the client. By message: once, out of the client's buffer into the store's memory
+// (the transport fetches it there), and once out of the store's into the client's.
+func TestCopies(t *testing.T) {
+	const piece, pieces = 1 << 20, 16
+	const total = piece * pieces
+	for _, mode := range []string{"readwrite", "off"} {
+		t.Run(mode, func(t *testing.T) {
+			socket := filepath.Join(t.TempDir(), "metrics")
+			c := cluster.Start(t, cluster.Options{Nodes: 1, Settings: map[string]string{"daemon.metrics": "unix:" + socket}})
+			a := agent.MustStart(t, env(c, map[string]string{"BENCHFS_DATA_SHORTCUT": mode}))
+			fd, err := a.Open("/f", unix.O_CREAT|unix.O_RDWR, 0o644)
+			if err != nil {
+				t.Fatal(err)
+			}
+			data := bytes.Repeat([]byte("copied once"), piece/11+1)[:piece]
+			for i := range int64(pieces) {
+				if n, err := a.Pwrite(fd, data, i*piece); err != nil || n != piece {
+					t.Fatal(n, err)
+				}
+			}
+			for i := range int64(pieces) {
+				if got, err := a.Pread(fd, piece, i*piece); err != nil || !bytes.Equal(got, data) {
+					t.Fatal("what was read is not what was written", err)
+				}
+			}
+			var s struct {
+				Client struct {
+					InPlace   uint64 `json:"bytes_in_place"`
+					ByMessage uint64 `json:"bytes_by_message"`
+				} `json:"client"`
+			}
+			text, err := a.Stats()
+			if err == nil {
+				err = json.Unmarshal(text, &s)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			moved := map[string]uint64{}
+			for _, name := range []string{"sent", "fetched", "buffered"} {
+				moved[name] = metric(t, socket, "benchfs_shards_moved_"+name+"_bytes")
+			}
+			want, inPlace, byMessage := map[string]uint64{"sent": 0, "fetched": 0, "buffered": 0}, uint64(2*total), uint64(0)
+			if mode == "off" {
+				want, inPlace, byMessage = map[string]uint64{"sent": total, "fetched": total, "buffered": 0}, 0, 2*total
+			}
+			if !maps.Equal(moved, want) || s.Client.InPlace != inPlace || s.Client.ByMessage != byMessage {
+				t.Errorf("the shard has moved %v, want %v; the client %+v", moved, want, s.Client)
+			}
+			if err := a.Close(fd); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// metric reads one of the first shard's metrics.
+func metric(t *testing.T, socket, name string) uint64 {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
+	answer, err := client.Get("http://benchfsd/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+		if value, found := strings.CutPrefix(lines.Text(), name+`{shard="0"} `); found {
+			n, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return uint64(n)
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
 }
