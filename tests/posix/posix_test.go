@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -115,6 +116,26 @@ func TestUCX(t *testing.T) {
 				Settings: map[string]string{"layout.strategy": shape.strategy, "layout.chunk_size": "64KiB"},
 			})
 			posix.Suite(t, agent.MustStart(t, c.Env()), "")
+		})
+	}
+}
+
+// TestUCXWays: the other ways in which a process can move its data, on two daemons.
+func TestUCXWays(t *testing.T) {
+	c := cluster.Start(t, cluster.Options{Nodes: 2, Shards: 1, Settings: map[string]string{"layout.chunk_size": "64KiB"}})
+	for name, way := range map[string]map[string]string{
+		"messages":    {"BENCHFS_DATA_SHORTCUT": "off"},
+		"read":        {"BENCHFS_DATA_SHORTCUT": "read"},
+		"nonblocking": {"AGENT_TRANSFERS": "nonblocking"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			env := maps.Clone(c.Env())
+			maps.Copy(env, way)
+			a := agent.MustStart(t, env)
+			if err := a.Mkdir("/"+name, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			posix.Suite(t, a, "/"+name)
 		})
 	}
 }
