@@ -38,7 +38,7 @@ func (s *Store) PlaceOf(ino, number uint64, gen uint32) (store.Place, bool) {
 	if f.gen != gen || ci == 0 {
 		return store.Place{}, false
 	}
-	return s.chunkPlace(s.chunks.at(ci))
+	return s.chunkPlace(ci)
 }
 
 // PlaceOfWrite implements store.Shareable.
@@ -51,10 +51,11 @@ func (s *Store) PlaceOfWrite(begun store.Write) (store.Place, bool) {
 	if c.extent != w.extent {
 		return store.Place{}, false
 	}
-	return s.chunkPlace(c)
+	return s.chunkPlace(w.chunk)
 }
 
-func (s *Store) chunkPlace(c *chunk) (store.Place, bool) {
+func (s *Store) chunkPlace(ci uint32) (store.Place, bool) {
+	c := s.chunks.at(ci)
 	e := s.extents.at(c.extent)
 	p := store.Place{
 		Segment: e.page >> s.space.segmentBits,
@@ -68,16 +69,35 @@ func (s *Store) chunkPlace(c *chunk) (store.Place, bool) {
 	}
 	var ok bool
 	if p.Slot, p.Serial, ok = s.board.Take(c.present); !ok {
-		return store.Place{}, false
+		s.recycleSlot()
+		if p.Slot, p.Serial, ok = s.board.Take(c.present); !ok {
+			return store.Place{}, false
+		}
 	}
+	for int(p.Slot) >= len(s.slotChunks) {
+		s.slotChunks = append(s.slotChunks, 0)
+	}
+	s.slotChunks[p.Slot] = ci
 	c.slot, e.shared = p.Slot+1, true
 	return p, true
+}
+
+// recycleSlot takes the slot of a chunk away, of each in turn: who still uses that asks again.
+func (s *Store) recycleSlot() {
+	for range s.slotChunks {
+		s.hand = (s.hand + 1) % len(s.slotChunks)
+		if ci := s.slotChunks[s.hand]; ci != 0 {
+			s.unshare(s.chunks.at(ci))
+			return
+		}
+	}
 }
 
 // unshare voids what other processes know of a chunk.
 func (s *Store) unshare(c *chunk) {
 	if c.slot != 0 {
 		s.board.Drop(c.slot - 1)
+		s.slotChunks[c.slot-1] = 0
 		c.slot = 0
 	}
 }

@@ -123,6 +123,8 @@ type Store struct {
 
 	// Pages that other processes may still be using: see share.go.
 	board      store.Board // nil: nothing is shared
+	slotChunks []uint32    // by slot of the board: the chunk that has it; 0: none
+	hand       int         // of recycleSlot
 	limbo      []limboRun
 	limboPages uint64
 	limboEpoch uint64 // of the last that came

@@ -1,0 +1,303 @@
+package arena_test
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/benchfs/benchfs/internal/procfs"
+	"github.com/benchfs/benchfs/internal/shm"
+	"github.com/benchfs/benchfs/store"
+	"github.com/benchfs/benchfs/store/arena"
+)
+
+var shareSeed = flag.Uint64("share-seed", 0, "seed of TestSharedChunks; 0 draws one")
+
+// fewSlots is a board on which hardly a chunk finds room, so that slots are taken away all the time.
+type fewSlots struct {
+	*shm.Board
+	taken int
+}
+
+func (b *fewSlots) Take(present uint32) (slot, serial uint32, ok bool) {
+	if b.taken == 6 {
+		return 0, 0, false
+	}
+	slot, serial, ok = b.Board.Take(present)
+	b.taken++
+	return slot, serial, ok
+}
+
+func (b *fewSlots) Drop(slot uint32) { b.Board.Drop(slot); b.taken-- }
+
+// told is a place that a client was told of.
+type told struct {
+	ino   uint64
+	chunk uint64
+	place store.Place
+}
+
+// use is a place that held when its client entered.
+type use struct {
+	told
+	shm.Use
+	present int // then: what a client may overwrite
+}
+
+// shared is a store, a client that reaches into it, and what should be in it.
+type shared struct {
+	t        *testing.T
+	rng      *rand.Rand
+	s        *arena.Store
+	view     *shm.View
+	segments *shm.Segments
+	files    map[uint64]map[uint64][]byte
+	gens     map[uint64]uint32
+	known    []told
+	inside   []use
+	used     int
+	steps    int
+}
+
+const (
+	shareInodes = 5
+	shareChunks = 3
+	shareBits   = 16
+)
+
+func (m *shared) check(err error) {
+	m.t.Helper()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *shared) random(n int) []byte {
+	p := make([]byte, n)
+	for i := range p {
+		p[i] = byte(m.rng.Uint32()) | 1
+	}
+	return p
+}
+
+// write writes through the store, as a message would, or in place between Begin and Commit.
+func (m *shared) write(ino, chunk uint64) {
+	off := m.rng.IntN(1 << shareBits)
+	data := m.random(1 + m.rng.IntN(min(20_000, 1<<shareBits-off)))
+	w, err := m.s.Begin(ino, chunk, uint32(off), uint32(len(data)), m.gens[ino], shareBits)
+	m.check(err)
+	place, ok := m.s.PlaceOfWrite(w)
+	if m.rng.IntN(2) == 0 && ok {
+		m.known = append(m.known, told{ino, chunk, place})
+		segment, err := m.segments.Get(place.Segment)
+		m.check(err)
+		m.check(segment.Write(data, place.Offset+uint64(off)))
+	} else {
+		copy(w.Data, data)
+	}
+	if m.rng.IntN(6) == 0 {
+		m.s.Abort(w)
+		m.adopt(ino, chunk, off, len(data))
+		return
+	}
+	m.check(m.s.Commit(w))
+	if m.files[ino] == nil {
+		m.files[ino] = map[uint64][]byte{}
+	}
+	have := m.files[ino][chunk]
+	if end := off + len(data); end > len(have) {
+		have = append(have, make([]byte, end-len(have))...)
+	}
+	copy(have[off:], data)
+	m.files[ino][chunk] = have
+}
+
+// adopt takes a range as it is: a write that did not end well may have changed its own range, and nothing else.
+func (m *shared) adopt(ino, chunk uint64, off, n int) {
+	have := m.files[ino][chunk]
+	if off >= len(have) {
+		return
+	}
+	v, err := m.s.View(ino, chunk, 0, uint32(len(have)), m.gens[ino])
+	m.check(err)
+	copy(have[off:min(off+n, len(have))], v.Data[off:])
+	m.s.Release(v)
+}
+
+// enter begins a use of something that was told, as a client does.
+func (m *shared) enter() {
+	if len(m.known) == 0 || len(m.inside) > 4 {
+		return
+	}
+	k := m.known[m.rng.IntN(len(m.known))]
+	u, ok := m.view.Enter()
+	if !ok {
+		m.t.Fatal("no cell")
+	}
+	present, ok := m.view.Present(k.place.Slot, k.place.Serial)
+	if !ok {
+		u.Leave()
+		return
+	}
+	want := m.files[k.ino][k.chunk]
+	if int(present) != len(want) {
+		m.t.Fatalf("%d/%d: %d bytes are shown, there are %d", k.ino, k.chunk, present, len(want))
+	}
+	m.inside = append(m.inside, use{k, u, int(present)})
+}
+
+// leave ends one: it has read, or it writes now, however late.
+func (m *shared) leave() {
+	if len(m.inside) == 0 {
+		return
+	}
+	i := m.rng.IntN(len(m.inside))
+	u := m.inside[i]
+	m.inside = append(m.inside[:i], m.inside[i+1:]...)
+	defer func() { m.used++ }()
+	segment, err := m.segments.Get(u.place.Segment)
+	m.check(err)
+	present, held := m.view.Present(u.place.Slot, u.place.Serial)
+	n := u.present
+	if held {
+		n = int(present)
+	}
+	got := make([]byte, n)
+	m.check(segment.Read(got, u.place.Offset))
+	if held && !bytes.Equal(got, m.files[u.ino][u.chunk]) {
+		m.t.Fatalf("%d/%d: other bytes than the file's", u.ino, u.chunk)
+	}
+	if n > 0 {
+		off := m.rng.IntN(n)
+		data := m.random(1 + m.rng.IntN(n-off))
+		m.check(segment.Write(data, u.place.Offset+uint64(off))) // its own file's, or nobody's: compare tells
+		if held {
+			copy(m.files[u.ino][u.chunk][off:], data)
+		} else {
+			m.adopt(u.ino, u.chunk, off, len(data))
+		}
+	}
+	u.Leave()
+}
+
+// compare reads everything through the store.
+func (m *shared) compare() {
+	for ino := range uint64(shareInodes) {
+		for chunk := range uint64(shareChunks) {
+			v, err := m.s.View(ino+1, chunk, 0, 1<<shareBits, m.gens[ino+1])
+			m.check(err)
+			if !bytes.Equal(v.Data, m.files[ino+1][chunk]) {
+				m.t.Fatalf("step %d: %d/%d: %d bytes, want %d; other ones from byte %d on", m.steps, ino+1, chunk, len(v.Data),
+					len(m.files[ino+1][chunk]), firstDifference(v.Data, m.files[ino+1][chunk]))
+			}
+			m.s.Release(v)
+		}
+	}
+}
+
+func firstDifference(a, b []byte) int {
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return min(len(a), len(b))
+}
+
+func (m *shared) truncate(ino uint64) {
+	if m.files[ino] == nil {
+		return
+	}
+	m.gens[ino]++
+	size := m.rng.Uint64N(shareChunks << shareBits)
+	m.check(m.s.Truncate(ino, m.gens[ino], size, shareBits))
+	for chunk, have := range m.files[ino] {
+		from := chunk << shareBits
+		switch {
+		case size <= from:
+			delete(m.files[ino], chunk)
+		case size < from+uint64(len(have)):
+			m.files[ino][chunk] = have[:size-from]
+		}
+	}
+}
+
+// TestSharedChunks: a client that reads and writes in place, at the worst moments, sees the bytes of its file and changes nobody else's, while
+// chunks grow, move, are cut and go, and slots are scarce.
+func TestSharedChunks(t *testing.T) {
+	seed := *shareSeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("repeat with -share-seed %d", seed)
+	for _, scarce := range []bool{false, true} {
+		t.Run(fmt.Sprintf("scarce=%v", scarce), func(t *testing.T) {
+			dir := t.TempDir()
+			s := open(t, dir, 4<<20)
+			board, err := shm.Create(dir, 7, procfs.Runs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if scarce {
+				s.Share(&fewSlots{Board: board})
+			} else {
+				s.Share(board)
+			}
+			pid := uint32(os.Getpid())
+			view, err := shm.Attach(dir, 7, pid, procfs.StartTime(pid))
+			if err != nil {
+				t.Fatal(err)
+			}
+			files := s.SegmentFiles()
+			m := &shared{
+				t: t, rng: rand.New(rand.NewPCG(seed, 1)), s: s, view: view,
+				segments: shm.NewSegments(files.Prefix, files.Bytes, true, files.Huge, shm.NewBudget(1<<30)),
+				files:    map[uint64]map[uint64][]byte{}, gens: map[uint64]uint32{},
+			}
+			for step := range 6000 {
+				m.steps = step
+				ino, chunk := 1+m.rng.Uint64N(shareInodes), m.rng.Uint64N(shareChunks)
+				switch m.rng.IntN(12) {
+				case 0, 1, 2:
+					m.write(ino, chunk)
+				case 3, 4:
+					if p, ok := s.PlaceOf(ino, chunk, m.gens[ino]); ok {
+						m.known = append(m.known, told{ino, chunk, p})
+					}
+				case 5, 6, 7:
+					m.enter()
+				case 8, 9:
+					m.leave()
+				case 10:
+					m.truncate(ino)
+				case 11:
+					if m.rng.IntN(3) == 0 {
+						m.check(s.Purge(ino))
+						delete(m.files, ino)
+						delete(m.gens, ino)
+					}
+				}
+				if len(m.known) > 40 {
+					m.known = m.known[20:]
+				}
+				if step%10 == 0 {
+					m.compare()
+				}
+			}
+			for len(m.inside) > 0 {
+				m.leave()
+			}
+			m.compare()
+			if m.used < 100 {
+				t.Errorf("only %d uses", m.used)
+			}
+			for _, close := range []func() error{m.segments.Close, view.Close, s.Close, board.Close} {
+				m.check(close())
+			}
+		})
+	}
+}
