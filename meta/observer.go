@@ -2,22 +2,25 @@ package meta
 
 import "github.com/benchfs/benchfs/internal/inode"
 
-// Observer is told of what happens to inodes that were asked for with Watch, before anybody is answered who could know of it. Its methods
+// Observer is told of what happens to names, and to inodes that were asked for with Watch, before anybody is answered who could know of it. Its methods
 // are called on the shard's thread and must not change the shard.
 type Observer interface {
 	// InodeChanged: these are the attributes now.
 	InodeChanged(a *inode.Attr)
 	// InodeVoid: the inode is gone, or an operation holds it whose outcome others may know before this shard does. It is not watched any more.
 	InodeVoid(ino inode.Ino)
+	// NameChanged: the name does not stand for what it stood for any more, or an operation holds it that may end so.
+	NameChanged(parent inode.Ino, name []byte)
 }
 
 // Observe sets the observer; once, before the first Watch.
 func (s *Shard) Observe(o Observer) { s.observer = o }
 
-// Watch has the Observer told of a file from now on, and returns its attributes. false: it cannot be watched now.
+// Watch has the Observer told of a file or directory from now on, and returns its attributes (of a directory: those of the inode alone, see Attr).
+// false: it cannot be watched now.
 func (s *Shard) Watch(ino inode.Ino) (inode.Attr, bool) {
 	n, err := s.find(ino)
-	if err != nil || s.observer == nil || n.kind != inode.File {
+	if err != nil || s.observer == nil || n.kind == inode.Symlink {
 		return inode.Attr{}, false
 	}
 	n.watched = true
@@ -38,7 +41,13 @@ func (s *Shard) observe(r *record) {
 		s.tell(s.nodes[r.ino])
 	case recApply, recPrepare:
 		for i := range r.ops {
-			s.tell(s.nodes[r.ops[i].Ino])
+			switch op := &r.ops[i]; op.Kind {
+			case inode.TxAddEntry:
+			case inode.TxRemoveEntry, inode.TxReplaceEntry:
+				s.observer.NameChanged(op.Parent, op.Name)
+			default:
+				s.tell(s.nodes[op.Ino])
+			}
 		}
 	}
 }

@@ -29,21 +29,29 @@ func (m *GetAttr) Decode(b []byte) error {
 
 // AppendTo appends the encoding of m to b.
 func (m *AttrReply) AppendTo(b []byte) []byte {
-	b = appendFlag(appendAttr(b, &m.Attr), m.Record.Held)
-	if m.Record.Held {
-		b = le.AppendUint32(le.AppendUint32(b, m.Record.Number), m.Record.Serial)
+	return appendRecord(appendAttr(b, &m.Attr), &m.Record)
+}
+
+func appendRecord(b []byte, r *Record) []byte {
+	b = appendFlag(b, r.Held)
+	if r.Held {
+		b = le.AppendUint32(le.AppendUint32(b, r.Number), r.Serial)
 	}
 	return b
+}
+
+func (d *decoder) record() Record {
+	if !d.flag() {
+		return Record{}
+	}
+	return Record{Held: true, Number: d.u32(), Serial: d.u32()}
 }
 
 // Decode reads m from the whole of b.
 func (m *AttrReply) Decode(b []byte) error {
 	d := decoder{rest: b}
 	d.attr(&m.Attr)
-	m.Record = Record{}
-	if d.flag() {
-		m.Record = Record{Held: true, Number: d.u32(), Serial: d.u32()}
-	}
+	m.Record = d.record()
 	return d.end()
 }
 

@@ -63,6 +63,7 @@ func messages() []message {
 			Parent: 1, Name: []byte("name"), Mode: 2, UID: 3, GID: 4, Exclusive: true, Open: true, Handle: 5, Layout: lay,
 		},
 		&EntryReply{Ino: 1, Kind: inode.Symlink, Created: true},
+		&EntryReply{Ino: 1, Kind: inode.Dir, NameVersion: 5, Record: Record{Held: true, Number: 6, Serial: 7}},
 		&EntryReply{Ino: attr.Ino, Kind: inode.File, Opened: true, HasAttr: true, Attr: attr, Place: Place{Held: true, Slot: 1, Serial: 2, Segment: 3, Offset: 4, Bytes: 5}},
 		&Delete{Parent: 1, Name: []byte("x"), Ino: 2},
 		&Rename{

@@ -194,7 +194,7 @@ type Lookup struct {
 	Name   []byte
 	Open   bool
 	Handle uint64
-	Share  bool // with Open: tell an attached client where the file's first chunk is, if it is here
+	Share  bool // tell an attached client what it can read itself: see EntryReply
 }
 
 // Create makes an entry and its inode on the entry's shard. Exclusive: EEXIST if the name is there; otherwise (files only)
@@ -219,10 +219,14 @@ type EntryReply struct {
 	Opened  bool
 	HasAttr bool
 	Attr    inode.Attr
-	Place   Place // of chunk 0: see Lookup.Share
+	Place   Place // of chunk 0 of a file that was opened and is not empty, if it is here
+	// Of a directory whose inode is here: how long the name stands for it (shm, names), and where its attributes are. The record is held if this
+	// is so.
+	NameVersion uint64
+	Record      Record
 }
 
-// Delete removes the entry if it still stands for Ino (StatusStaleView if not). Sent to the shard that holds the entry.
+// Delete removes the entry if it still stands for Ino (StatusStaleView if not; MsgDelete, Ino 0: whatever it stands for). Sent to the shard that holds the entry.
 // MsgDelete: files and symlinks (EISDIR for a directory); MsgRemoveDir: directories.
 type Delete struct {
 	Parent inode.Ino

@@ -89,6 +89,9 @@ func (o *op) unlinkOnce(at At, path string) error {
 	if w.last != lastName {
 		return syscall.EISDIR
 	}
+	if w.mayRemoveBlindly() {
+		return w.remove(rpc.MsgDelete, 0)
+	}
 	e, err := w.find()
 	switch {
 	case err != nil:
@@ -142,7 +145,7 @@ func (o *op) rmdirOnce(at At, path string) error {
 	return w.remove(rpc.MsgRemoveDir, e.Ino)
 }
 
-// remove takes the last component away if it still stands for ino.
+// remove takes the last component away if it still stands for ino (0: whatever it stands for).
 func (w *walk) remove(t rpc.MsgType, ino inode.Ino) error {
 	o := w.o
 	o.reset()

@@ -104,6 +104,14 @@ func (w *walk) mayRemove(e *rpc.EntryReply) error {
 	return nil
 }
 
+// mayRemoveBlindly reports whether the last component may be removed whatever it is, as long as it is no directory: nothing of its inode matters.
+func (w *walk) mayRemoveBlindly() bool {
+	if w.slash || w.mayChange() != nil { // in the ordinary way, which finds the right error
+		return false
+	}
+	return w.o.c.cred().root() || w.dir.attr.Mode&modeSticky == 0
+}
+
 // newOwner is the owner of a new inode in dir, and its mode: a directory with the set-group-id bit hands on its group, and to
 // directories the bit.
 func (w *walk) newOwner(kind inode.Kind, mode uint32) (uid, gid, newMode uint32, err error) {

@@ -141,7 +141,7 @@ func (w *walk) dirAttr() (*inode.Attr, error) {
 	if w.dir.full {
 		return &w.dir.attr, nil
 	}
-	attr, err := w.o.getAttr(w.dir.ino)
+	attr, err := w.o.dirAttr(w.dir.ino)
 	if err != nil {
 		return nil, err
 	}
@@ -214,13 +214,13 @@ func (o *op) entryAttr(e *rpc.EntryReply) (inode.Attr, error) {
 	return o.getAttr(e.Ino)
 }
 
-// lookup asks for one entry. With handle ≠ 0 a file whose inode is on the entry's shard is opened in the same step.
+// lookup finds one entry. With handle ≠ 0 a file whose inode is on the entry's shard is opened in the same step.
 func (o *op) lookup(dir inode.Ino, name string, handle uint64) (rpc.EntryReply, error) {
-	shard := o.c.entryShard(dir, name)
-	o.near = nil
-	if handle != 0 {
-		o.near = o.reachOf(shard)
+	if reply, ok := o.c.dirs.find(dir, name); ok {
+		return reply, nil
 	}
+	shard := o.c.entryShard(dir, name)
+	o.near = o.reachOf(shard)
 	o.reset()
 	m := rpc.Lookup{Parent: dir, Name: bytesOf(name), Open: handle != 0, Handle: handle, Share: o.near != nil}
 	call := o.call(rpc.MsgLookup, shard)
@@ -228,7 +228,11 @@ func (o *op) lookup(dir inode.Ino, name string, handle uint64) (rpc.EntryReply, 
 	if err := o.run(); err != nil {
 		return rpc.EntryReply{}, o.lookAgain(err)
 	}
-	return o.entryOf(call)
+	reply, err := o.entryOf(call)
+	if err == nil {
+		o.c.dirs.learn(o.near, dir, name, &reply)
+	}
+	return reply, err
 }
 
 // lookAgain turns the ESTALE of a directory or inode that has just gone into errVanished.

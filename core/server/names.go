@@ -34,12 +34,17 @@ func (s *Shard) here(ino inode.Ino) error {
 }
 
 // entry answers with what a name stands for, and with its attributes and an open handle where they are to be had here.
-func (s *Shard) entry(r *rpc.Request, e meta.Entry, created, open bool, handle uint64, share bool) error {
+func (s *Shard) entry(r *rpc.Request, e meta.Entry, created, open bool, handle uint64) error {
+	return s.found(r, e, &rpc.Lookup{Open: open, Handle: handle}, created)
+}
+
+// found is entry for a lookup.
+func (s *Shard) found(r *rpc.Request, e meta.Entry, m *rpc.Lookup, created bool) error {
 	answer := rpc.EntryReply{Ino: e.Ino, Kind: e.Kind, Created: created}
 	if e.Ino.Shard() == s.o.Peer.Shard {
 		var err error
-		if open && e.Kind == inode.File {
-			answer.Attr, err = s.o.Meta.OpenHandle(r.Header.Client, e.Ino, handle)
+		if m.Open && e.Kind == inode.File {
+			answer.Attr, err = s.o.Meta.OpenHandle(r.Header.Client, e.Ino, m.Handle)
 			answer.Opened = err == nil
 		} else {
 			answer.Attr, err = s.o.Meta.Attr(e.Ino)
@@ -48,8 +53,12 @@ func (s *Shard) entry(r *rpc.Request, e meta.Entry, created, open bool, handle u
 			return err
 		}
 		answer.HasAttr = true
-		if answer.Opened && answer.Attr.Size > 0 {
-			answer.Place = s.place(e.Ino, 0, answer.Attr.TruncGen, share)
+		switch {
+		case !m.Share:
+		case e.Kind == inode.Dir:
+			s.watcher.directory(&answer, m.Parent, m.Name)
+		case answer.Opened && answer.Attr.Size > 0:
+			answer.Place = s.place(e.Ino, 0, answer.Attr.TruncGen, true)
 		}
 	}
 	s.body = answer.AppendTo(s.body[:0])
@@ -69,7 +78,7 @@ func (s *Shard) lookup(r *rpc.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.entry(r, e, false, m.Open, m.Handle, m.Share)
+	return s.found(r, e, &m, false)
 }
 
 func (s *Shard) createFile(r *rpc.Request) error { return s.create(r, inode.File, nil) }
@@ -95,7 +104,7 @@ func (s *Shard) create(r *rpc.Request, kind inode.Kind, target []byte) error {
 		return err
 	}
 	if done, ok := s.o.Meta.Done(reqID(r)); ok {
-		return s.entry(r, meta.Entry{Ino: done.Ino, Kind: kind}, true, m.Open, m.Handle, false)
+		return s.entry(r, meta.Entry{Ino: done.Ino, Kind: kind}, true, m.Open, m.Handle)
 	}
 	e, created, err := s.o.Meta.Create(reqID(r), meta.CreateArgs{
 		Parent: m.Parent, Name: m.Name, Kind: kind,
@@ -105,7 +114,7 @@ func (s *Shard) create(r *rpc.Request, kind inode.Kind, target []byte) error {
 	if err != nil {
 		return err
 	}
-	return s.entry(r, e, created, m.Open, m.Handle, false)
+	return s.entry(r, e, created, m.Open, m.Handle)
 }
 
 func (s *Shard) readlink(r *rpc.Request) error {

@@ -1,13 +1,14 @@
 package server
 
 import (
+	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/internal/inode"
 	"github.com/benchfs/benchfs/meta"
 	"github.com/benchfs/benchfs/rpc"
 )
 
 // Attributes that clients on the shard's own machine read from shared memory (internal/shm, records): sizes and versions of the files that they
-// have open, above all. A record follows its inode in Observer calls, which come before anybody is answered. It is dropped while an
+// have open, modes and owners of the directories on their way, and whether names still stand for those. A record follows its inode in Observer calls, which come before anybody is answered. It is dropped while an
 // operation over several shards, or a cut, holds the inode: the outcome may be known elsewhere before it is here, and who asks
 // by message then waits.
 
@@ -17,6 +18,8 @@ type records interface {
 	PutRecord(record uint32, words *[inode.AttrWords]uint64)
 	RecordSerial(record uint32) uint32
 	DropRecord(record uint32)
+	AdvanceName(bucket uint32)
+	NameVersion(bucket uint32) uint64
 }
 
 // watcher is the shard's meta.Observer.
@@ -79,4 +82,25 @@ func (w *watcher) InodeVoid(ino inode.Ino) {
 		delete(w.number, ino)
 		w.board.DropRecord(number)
 	}
+}
+
+// nameBuckets is shm.NameBuckets: names share versions.
+const nameBuckets = 4096
+
+func bucketOf(parent inode.Ino, name []byte) uint32 {
+	return layout.EntryShard(uint64(parent), name, nameBuckets)
+}
+
+// NameChanged implements meta.Observer.
+func (w *watcher) NameChanged(parent inode.Ino, name []byte) {
+	w.board.AdvanceName(bucketOf(parent, name))
+}
+
+// directory completes the answer about a name that stands for a directory whose inode is here.
+func (w *watcher) directory(answer *rpc.EntryReply, parent inode.Ino, name []byte) {
+	if w == nil {
+		return
+	}
+	answer.NameVersion = w.board.NameVersion(bucketOf(parent, name)) // this thread changes it
+	answer.Record = w.record(answer.Ino)
 }

@@ -58,6 +58,20 @@ func (s *Shard) deleteFile(r *rpc.Request) error {
 	if err := s.decodeDelete(r, &m); err != nil {
 		return err
 	}
+	if m.Ino == 0 {
+		if _, done := s.o.Meta.Done(reqID(r)); done {
+			s.ok(r, nil)
+			return nil
+		}
+		e, err := s.o.Meta.Lookup(m.Parent, m.Name)
+		switch {
+		case err != nil:
+			return err
+		case e.Kind == inode.Dir:
+			return errors.WithStack(syscall.EISDIR)
+		}
+		m.Ino = e.Ino
+	}
 	p := newPlan()
 	p.add(s.o.Peer.Shard, inode.TxOp{Kind: inode.TxRemoveEntry, Parent: m.Parent, Name: m.Name, Ino: m.Ino})
 	p.add(m.Ino.Shard(), inode.TxOp{Kind: inode.TxUnlinkInode, Ino: m.Ino})

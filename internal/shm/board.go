@@ -91,7 +91,7 @@ func Create(dir string, incarnation uint64, runs func(pid uint32, start uint64) 
 		_ = unix.Munmap(board)
 		return nil, err
 	}
-	records, err := mapFile(filepath.Join(dir, recordsName), maxRecords*recordBytes, true, true)
+	records, err := mapFile(filepath.Join(dir, recordsName), recordsBytes, true, true)
 	if err != nil {
 		return nil, errors.Join(err, unix.Munmap(board), unix.Munmap(cells))
 	}

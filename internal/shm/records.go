@@ -14,10 +14,34 @@ import (
 const RecordWords = 13
 
 const (
-	recordBytes = 128
-	maxRecords  = 1 << 16
-	recordsName = "records"
+	recordBytes  = 128
+	maxRecords   = 1 << 16
+	recordsName  = "records"
+	recordsBytes = maxRecords*recordBytes + 8*NameBuckets
 )
+
+// NameBuckets is how many versions there are for names: behind the records, one word each. The daemon advances the version of a name's bucket
+// before it lets anybody know that the name stands for something else, or may be about to. A client that was told what a name stands for, and
+// the version then, may believe it as long as that is the version.
+const NameBuckets = 4096
+
+func nameVersion(records []byte, bucket uint32) *uint64 {
+	return word(records, maxRecords*recordBytes+8*uintptr(bucket%NameBuckets))
+}
+
+// AdvanceName changes the version of a bucket.
+func (b *Board) AdvanceName(bucket uint32) { atomic.AddUint64(nameVersion(b.records, bucket), 1) }
+
+// NameVersion is the version that a client must be told.
+func (b *Board) NameVersion(bucket uint32) uint64 {
+	return atomic.LoadUint64(nameVersion(b.records, bucket))
+}
+
+// NameVersion is the version now. false: nothing that was told counts any more.
+func (v *View) NameVersion(bucket uint32) (version uint64, ok bool) {
+	version = atomic.LoadUint64(nameVersion(v.records, bucket))
+	return version, v.Valid()
+}
 
 // TakeRecord gives a fact a record. ok is false when there is none left.
 func (b *Board) TakeRecord(words *[RecordWords]uint64) (record, serial uint32, ok bool) {

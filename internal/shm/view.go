@@ -44,7 +44,7 @@ func Attach(dir string, incarnation uint64, pid uint32, start uint64) (*View, er
 		_ = unix.Munmap(board)
 		return nil, err
 	}
-	records, err := mapFile(filepath.Join(dir, recordsName), maxRecords*recordBytes, false, false)
+	records, err := mapFile(filepath.Join(dir, recordsName), recordsBytes, false, false)
 	if err != nil {
 		return nil, errors.Join(err, unix.Munmap(board), unix.Munmap(cells))
 	}
