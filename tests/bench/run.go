@@ -116,10 +116,10 @@ func usesUCX(c testCase) bool {
 func (r *runner) all(ctx context.Context) error {
 	p := newProgress(r.total())
 	defer p.end()
-	var longest time.Duration
+	var last time.Duration
 	for round := range r.o.rounds {
 		begin := time.Now()
-		if begin.Sub(p.begin)+longest > r.budget {
+		if begin.Sub(p.begin)+last > r.budget {
 			r.remarks = append(r.remarks, fmt.Sprintf("%d rounds instead of %d: more would have taken longer than %v", round, r.o.rounds, r.budget))
 			r.o.rounds = round
 			return nil
@@ -130,7 +130,7 @@ func (r *runner) all(ctx context.Context) error {
 				return err
 			}
 		}
-		longest = max(longest, time.Since(begin))
+		last = time.Since(begin)
 	}
 	return nil
 }
