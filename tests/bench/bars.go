@@ -111,11 +111,14 @@ var nearest = []struct {
 	{"blank", []string{"tmpfs"}},
 	{"uring", []string{"direct"}},
 	{"map-huge", []string{"map"}},
+	{"map-stream", []string{"map"}},
 	{"tmpfs", []string{"map"}},
 }
 
-// streams are limits of another kind, without a bar: messages that follow each other without waiting for answers.
+// streams are limits of another kind, without a bar: copies around the caches, and messages that follow each other without waiting for answers.
 var streams = []comparison{
+	{row: "shortcut/over/1MiB", limit: "map-stream/over/1MiB"},
+	{row: "shortcut/over/4MiB", limit: "map-stream/over/4MiB"},
 	{row: "shm/read/1MiB", limit: "ucx-shm/stream/1MiB"},
 	{row: "shm/read/4MiB", limit: "ucx-shm/stream/4MiB"},
 	{row: "tcp/read/4MiB", limit: "ucx-tcp/stream/4MiB"},

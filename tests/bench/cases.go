@@ -13,6 +13,7 @@ const (
 	apiBenchFS = "benchfs"
 	apiPosix   = "posix"
 	apiMap     = "map"
+	apiStream  = "map-stream"
 )
 
 // testCase is one measurement. Its name, or a word behind it, is the row that bars.go speaks of.
@@ -117,6 +118,10 @@ const listEntries = 100000
 // steadySeconds is how long passes over a file are repeated.
 const steadySeconds = 0.12
 
+// patience is after how many seconds random accesses and new files end, all of them or not. It is reached where something is wrong, or the
+// machine is busy with other things.
+const patience = 0.5
+
 func (e effort) fileSize(block int) int {
 	switch {
 	case block <= 4096:
@@ -140,7 +145,7 @@ func limitCases() []testCase {
 		}
 	}
 	for _, block := range largeBlocks {
-		all = append(all, freshCase("tmpfs", bare, apiPosix, block, full))
+		all = append(all, freshCase("tmpfs", bare, apiPosix, block, full), dataCase("map-stream", bare, apiStream, "over", block, full, alone))
 	}
 	all = append(all, crowdCases("map", bare, apiMap, full)...)
 	all = append(all, randomCases("tmpfs", bare, apiPosix, full)...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -38,7 +39,7 @@ func parseOptions() options {
 	flag.StringVar(&o.disk, "disk", "bench/results", "a `directory` on the disk, for the cases with a block device")
 	flag.StringVar(&o.cc, "cc", "gcc", "the C compiler, for the record")
 	flag.StringVar(&o.only, "only", "", "run the cases whose name matches this `expression`")
-	flag.IntVar(&o.rounds, "rounds", 5, "how often each case is run")
+	flag.IntVar(&o.rounds, "rounds", 0, "how often each case is run; 0 = 5 times, fewer if that would take longer than 10 minutes")
 	flag.BoolVar(&o.list, "list", false, "print the names of the cases")
 	flag.Parse()
 	return o
@@ -64,7 +65,7 @@ func bench(o options) (ok bool, err error) {
 		return false, err
 	case len(cases) == 0:
 		return false, errors.Errorf("no case matches %q", o.only)
-	case o.rounds < 1:
+	case o.rounds < 0:
 		return false, errors.Errorf("-rounds %d: at least one", o.rounds)
 	case o.list:
 		for _, c := range cases {
@@ -74,6 +75,10 @@ func bench(o options) (ok bool, err error) {
 	}
 	if err := o.absolute(); err != nil {
 		return false, err
+	}
+	budget := time.Duration(math.MaxInt64)
+	if o.rounds == 0 {
+		o.rounds, budget = 5, runLimit
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer cancel()
@@ -85,7 +90,8 @@ func bench(o options) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	r := &runner{o: o, box: box, cases: cases, m: newMeasurements(), failed: map[string]string{}}
+	r := &runner{o: o, budget: budget, box: box, cases: cases, m: newMeasurements(), failed: map[string]string{}}
+	r.meetMachine()
 	r.dropUnavailable(func(program string) bool {
 		_, err := exec.LookPath(program)
 		return err == nil

@@ -67,6 +67,7 @@ func dataCase(prefix string, s stageSpec, api, op string, block int, e effort, c
 
 func randomCase(prefix string, s stageSpec, api, op string, e effort, c crowd) testCase {
 	j := job{api: api, op: op, block: 4096, size: e.small, count: e.accesses / c.threads, threads: c.threads, processes: c.processes}
+	j.seconds = patience
 	j.separate = c.processes > 1
 	return jobCase(prefix+"/"+op+"/4KiB"+c.suffix(), s, j)
 }
@@ -127,6 +128,9 @@ func phasesCase(name string, s stageSpec, api string, files, processes int, phas
 	suffix := crowd{processes: processes}.suffix()
 	return testCase{name: name + suffix, stage: s, run: func(ctx context.Context, s *stage) ([]sample, error) {
 		j := job{api: api, op: "meta", path: s.place(api, group), count: files, phases: strings.Join(phases, ","), processes: processes}
+		if files < listEntries {
+			j.seconds = patience
+		}
 		byRank, err := s.work(ctx, j)
 		if err != nil {
 			return nil, err

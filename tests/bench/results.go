@@ -43,6 +43,8 @@ type machine struct {
 	CPU      string `json:"cpu"`
 	Cores    int    `json:"cores"`
 	MemoryMB int    `json:"memory_mib"`
+	// Processes that ran or wanted to, averaged over the last minute: how busy the machine is with other things, before the run.
+	Load float64 `json:"load"`
 }
 
 // compared is an evaluated bar in JSON.
@@ -98,14 +100,15 @@ func thisMachine() machine {
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) == nil {
 		m.MemoryMB = int(uint64(info.Totalram) * uint64(info.Unit) >> 20)
+		m.Load = float64(info.Loads[0]) / (1 << 16)
 	}
 	return m
 }
 
 func (r *runner) document(ctx context.Context, now time.Time) *document {
 	d := &document{
-		Time: now.UTC().Format(time.RFC3339), Build: thisBuild(ctx, r.buildID, r.o.cc), Machine: thisMachine(), Rounds: r.o.rounds, Only: r.o.only,
-		Config: map[string]string{}, Notes: append(append([]string{}, r.box.notes...), r.skipped...), Failed: r.failed, Series: r.m.sorted(r.rank),
+		Time: now.UTC().Format(time.RFC3339), Build: thisBuild(ctx, r.buildID, r.o.cc), Machine: r.machine, Rounds: r.o.rounds, Only: r.o.only,
+		Config: map[string]string{}, Notes: append(append([]string{}, r.box.notes...), r.remarks...), Failed: r.failed, Series: r.m.sorted(r.rank),
 	}
 	if c, err := config.Load(config.Sources{}); err == nil {
 		d.Defaults = c.TOML()

@@ -16,16 +16,21 @@ import (
 // caseLimit is when a case counts as hanging.
 const caseLimit = time.Minute
 
+// runLimit is how long a run may take that was not told how many rounds to make. What is left of ten minutes is for the build.
+const runLimit = 9 * time.Minute
+
 // runner goes through the rounds.
 type runner struct {
-	o     options
-	box   *sandbox
-	cases []testCase
-	m     *measurements
+	o      options
+	budget time.Duration // no round begins that would end after it
+	box    *sandbox
+	cases  []testCase
+	m      *measurements
 
+	machine machine
 	buildID string            // as the daemons tell it
 	left    []testCase        // not to be had here
-	skipped []string          // stages and why
+	remarks []string          // what is missing and why, and what else there is to say
 	failed  map[string]string // case → what went wrong; it is not tried again
 }
 
@@ -66,6 +71,15 @@ func rotate[T any](list []T, by int) []T {
 	return append(append([]T(nil), list[by:]...), list[:by]...)
 }
 
+// meetMachine remembers what the run has to do with.
+func (r *runner) meetMachine() {
+	r.machine = thisMachine()
+	if r.machine.Load > float64(r.machine.Cores) {
+		r.remarks = append(r.remarks, fmt.Sprintf("the machine has other things to do: load %.1f on %d cores when the run began; only ratios count",
+			r.machine.Load, r.machine.Cores))
+	}
+}
+
 // dropUnavailable leaves out what this machine or these rights do not allow, and remembers why.
 func (r *runner) dropUnavailable(have func(program string) bool) {
 	reasons := map[string]string{}
@@ -75,11 +89,11 @@ func (r *runner) dropUnavailable(have func(program string) bool) {
 		if !known {
 			reason = r.unavailable(c.stage)
 			if reason != "" {
-				r.skipped = append(r.skipped, fmt.Sprintf("%s: %s", c.stage.name, reason))
+				r.remarks = append(r.remarks, fmt.Sprintf("%s: %s", c.stage.name, reason))
 			}
 			reasons[c.stage.name] = reason
 			for _, key := range missingKeys(c.stage) {
-				r.skipped = append(r.skipped, fmt.Sprintf("%s: runs without %s, which this version does not know", c.stage.name, key))
+				r.remarks = append(r.remarks, fmt.Sprintf("%s: runs without %s, which this version does not know", c.stage.name, key))
 			}
 		}
 		if reason == "" && (!usesUCX(c) || have("ucx_perftest")) {
@@ -89,7 +103,7 @@ func (r *runner) dropUnavailable(have func(program string) bool) {
 		}
 	}
 	if slices.ContainsFunc(r.cases, usesUCX) && !have("ucx_perftest") {
-		r.skipped = append(r.skipped, "ucx-shm, ucx-tcp: need ucx_perftest (Debian's ucx-utils)")
+		r.remarks = append(r.remarks, "ucx-shm, ucx-tcp: need ucx_perftest (Debian's ucx-utils)")
 	}
 	r.cases = kept
 }
@@ -102,13 +116,21 @@ func usesUCX(c testCase) bool {
 func (r *runner) all(ctx context.Context) error {
 	p := newProgress(r.total())
 	defer p.end()
+	var last time.Duration
 	for round := range r.o.rounds {
+		begin := time.Now()
+		if begin.Sub(p.begin)+last > r.budget {
+			r.remarks = append(r.remarks, fmt.Sprintf("%d rounds instead of %d: more would have taken longer than %v", round, r.o.rounds, r.budget))
+			r.o.rounds = round
+			return nil
+		}
 		p.round(round, r.o.rounds)
 		for _, g := range r.groups(round) {
 			if err := r.group(ctx, g, p); err != nil {
 				return err
 			}
 		}
+		last = time.Since(begin)
 	}
 	return nil
 }

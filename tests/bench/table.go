@@ -143,7 +143,7 @@ func (r *runner) printVerdict(w io.Writer) {
 			fmt.Fprintf(w, "  FAILED  %s: %s\n", c.name, reason)
 		}
 	}
-	for _, text := range slices.Concat(r.box.notes, r.skipped) {
+	for _, text := range slices.Concat(r.box.notes, r.remarks) {
 		fmt.Fprintf(w, "  note    %s\n", text)
 	}
 }

@@ -21,8 +21,9 @@ struct options {
     const char *phases; /* of the metadata operations, separated by commas */
     size_t block;       /* bytes of a call */
     size_t size;        /* bytes of the file */
-    double seconds;     /* how long a steady measurement lasts at least; 0: one pass */
-    long count;         /* random accesses of a thread, or files */
+    /* How long passes over a file are repeated, 0: one pass. Random accesses and new files: when they end before there are count, 0: never. */
+    double seconds;
+    long count; /* random accesses of a thread, or files */
     int threads;
     int rank;
     int ranks;
@@ -69,7 +70,9 @@ void pattern_check(const void *buf, size_t len, off_t offset, unsigned pass);
 /* ==== measure.c: time and resources ==== */
 
 uint64_t now_ns(void); /* CLOCK_MONOTONIC: the same for all processes of a machine */
-uint64_t ticks(void);  /* the cheapest clock there is */
+/* When the seconds of the options are over that begin now. */
+uint64_t deadline(const struct options *o);
+uint64_t ticks(void); /* the cheapest clock there is */
 double ticks_cost_ns(void);
 
 /* What a timed part took. Begin after the preparation, end right after the work. */

@@ -45,7 +45,7 @@ struct lane {
     unsigned char *rewritten; /* by block: it has pattern pass + 1; of random writes only */
     uint64_t random;
     uint64_t ops;
-    uint32_t *latencies;
+    uint32_t *latencies; /* of the ops, if they are random */
     pthread_barrier_t *gate;
     pthread_t thread;
 };
@@ -90,9 +90,15 @@ static long draw(struct lane *l)
     return (long)(l->random % (uint64_t)l->count);
 }
 
+/* How often random accesses look at the clock that ends them. */
+#define LOOK_EVERY 64
+
+/* As many, or as long, whichever is reached first. */
 static void jump(struct lane *l, long accesses)
 {
-    for (long k = 0; k < accesses; k++) {
+    uint64_t end = deadline(l->o);
+    long k;
+    for (k = 0; k < accesses && (k % LOOK_EVERY != 0 || now_ns() < end); k++) {
         long i = draw(l);
         off_t offset = offset_of(l, i);
         const void *from = pattern_at(offset, l->pass + 1);
@@ -108,7 +114,7 @@ static void jump(struct lane *l, long accesses)
         else
             pattern_check_ends(l->buf, l->o->block, offset, l->pass);
     }
-    l->ops += (uint64_t)accesses;
+    l->ops += (uint64_t)k;
 }
 
 /* The whole lane in pieces as large as its blocks allow. */
@@ -240,7 +246,7 @@ static void measure(const struct plan *p, const struct options *o)
     int fd = o->api->open(o->path, O_RDWR | (p->creates || p->prepares ? O_CREAT : 0));
     lanes_make(lanes, latencies, p, o, fd);
 
-    struct result r = {.op = p->op, .latencies = latencies, .latency_count = samples};
+    struct result r = {.op = p->op, .latencies = latencies};
     run_lanes(lanes, &r.span, o);
     if (p->creates)
         o->api->close(fd);
@@ -250,6 +256,10 @@ static void measure(const struct plan *p, const struct options *o)
         fd = o->api->open(o->path, O_RDWR);
     for (int t = 0; t < o->threads; t++) {
         lanes[t].fd = fd;
+        if (p->random) { /* without gaps: a lane may have done less than it was asked to */
+            memmove(latencies + r.latency_count, lanes[t].latencies, lanes[t].ops * sizeof(uint32_t));
+            r.latency_count += lanes[t].ops;
+        }
         r.ops += lanes[t].ops;
         if (!p->keeps)
             verify(&lanes[t]);

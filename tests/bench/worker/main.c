@@ -43,7 +43,7 @@ void meet(const struct options *o)
 static void usage(void)
 {
     fputs(
-        "usage: worker --api=benchfs|posix|map --op=OP --path=PATH [options]\n"
+        "usage: worker --api=benchfs|posix|map|map-stream --op=OP --path=PATH [options]\n"
         "  data:     --op=prepare|new|over|read|fresh-read|rand-read|rand-write|strided-new|strided-over|strided-read\n"
         "            --block=BYTES --size=BYTES [--seconds=S] [--count=ACCESSES] [--threads=N]\n"
         "  metadata: --op=meta --phases=create,stat,open,list,unlink,small-create,small-read --count=FILES\n"

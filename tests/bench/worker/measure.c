@@ -19,6 +19,11 @@ uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+uint64_t deadline(const struct options *o)
+{
+    return o->seconds > 0 ? now_ns() + (uint64_t)(o->seconds * 1e9) : UINT64_MAX;
+}
+
 /* Calibrated against now_ns by the span that it is used in. */
 uint64_t ticks(void)
 {

@@ -17,6 +17,7 @@ struct work {
     const struct options *o;
     unsigned char small[SMALL_BYTES];
     char path[4096];
+    long count;     /* files */
     off_t expected; /* size of each file */
 };
 
@@ -83,21 +84,32 @@ static const struct phase {
     {"small-read", read_small, -1},
 };
 
+/* Files are made until there are enough, or the time is over; the other phases take what there is. */
+static void each_file(const struct phase *p, struct work *w)
+{
+    bool creates = p->leaves >= 0;
+    uint64_t end = creates ? deadline(w->o) : UINT64_MAX;
+    long count = creates ? w->o->count : w->count, i;
+    for (i = 0; i < count && (i == 0 || !creates || now_ns() < end); i++)
+        p->each(w, i);
+    w->count = i;
+}
+
 static void run_phase(const struct phase *p, struct work *w)
 {
     const struct options *o = w->o;
-    struct result r = {.op = p->name, .ops = (uint64_t)o->count};
+    struct result r = {.op = p->name};
     meet(o);
     span_begin(&r.span, o);
     if (p->each) {
-        for (long i = 0; i < o->count; i++)
-            p->each(w, i);
+        each_file(p, w);
     } else {
         long seen = o->api->list(o->path);
-        if (seen != o->count * o->ranks)
-            die("%s lists %ld files of %ld", o->path, seen, o->count * o->ranks);
+        if (seen != w->count * o->ranks)
+            die("%s lists %ld files of %ld", o->path, seen, w->count * o->ranks);
     }
     span_end(&r.span, o);
+    r.ops = (uint64_t)w->count;
     if (p->leaves >= 0)
         w->expected = p->leaves;
     if (p->each == create_small || p->each == read_small)
