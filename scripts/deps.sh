@@ -3,7 +3,7 @@
 set -eu
 
 case "${1:-build}" in
-build) wanted="gcc g++ libc6-dev libucx-dev pkg-config libssl-dev" ;;
+build) wanted="gcc g++ gfortran libc6-dev libucx-dev pkg-config libssl-dev python3 python3-numpy libopenmpi-dev openmpi-bin" ;;
 lint) wanted="clang-format shellcheck" ;;
 bench) wanted="ucx-utils iproute2 util-linux" ;;
 *)
@@ -16,9 +16,15 @@ esac
 present() {
     case "$1" in
     gcc) command -v "${CC:-gcc}" >/dev/null ;;
+    gfortran) command -v "${FC:-gfortran}" >/dev/null ;;
     libc6-dev) [ -e /usr/include/stdio.h ] ;;
     libucx-dev) command -v pkg-config >/dev/null && pkg-config --exists 'ucx >= 1.13' ;;
     libssl-dev) command -v pkg-config >/dev/null && pkg-config --exists libcrypto ;;
+    # Debian's interpreter, for which python3-numpy is; another python3 may come first in PATH.
+    python3) command -v "${PYTHON:-/usr/bin/python3}" >/dev/null ;;
+    python3-numpy) "${PYTHON:-/usr/bin/python3}" -c 'import numpy' 2>/dev/null ;;
+    libopenmpi-dev) command -v mpicc >/dev/null ;;
+    openmpi-bin) command -v mpirun >/dev/null ;;
     ucx-utils) command -v ucx_perftest >/dev/null ;;
     iproute2) command -v ip >/dev/null ;;
     util-linux) command -v unshare >/dev/null ;;
