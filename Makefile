@@ -26,7 +26,7 @@ C_SOURCES = $(shell find capi examples include tests ucx -type f \( -name '*.c' 
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := build
-.PHONY: help deps deps-lint deps-bench build demo bench test test-go test-race test-c test-posix test-model test-fault fuzz lint format docs install clean
+.PHONY: help deps deps-lint deps-bench build demo bench test test-go test-race test-c test-fortran test-posix test-model test-fault fuzz lint format docs install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ test-race: deps ## those of them that run with the race detector
 test-c: build ## the C ABI, also with -fsanitize=address
 	@scripts/test.sh c
 
+test-fortran: build ## the Fortran module
+	@scripts/test.sh fortran
+
 test-posix: build ## POSIX conformance on every front
 	@scripts/test.sh posix
 
@@ -96,6 +99,8 @@ format: deps-lint ## put Go and C sources into shape
 docs: ## write the generated documents anew
 	$(GO) test ./config -run Generated -update
 	$(GO) generate ./internal/apidoc
+	fortran/arrays.sh generic >fortran/arrays_generic.inc
+	fortran/arrays.sh procedures >fortran/arrays.inc
 
 install: build ## into $(DESTDIR)$(PREFIX)
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/include" "$(DESTDIR)$(LIBDIR)"

@@ -22,7 +22,7 @@ go_format() {
     return 1
 }
 
-shell_files() { git ls-files -co --exclude-standard scripts .ci | grep -E '\.sh$|^\.ci/run$'; }
+shell_files() { git ls-files -co --exclude-standard scripts fortran .ci | grep -E '\.sh$|^\.ci/run$'; }
 
 check gofmt go_format
 check "go vet" go vet ./...

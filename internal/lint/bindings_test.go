@@ -1,0 +1,139 @@
+package lint_test
+
+import (
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/benchfs/benchfs/internal/apidoc"
+)
+
+func header(t *testing.T) *apidoc.Header {
+	t.Helper()
+	h, err := apidoc.Parse(read(t, "include/benchfs.h"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// sameNames compares two lists of functions.
+func sameNames(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	for _, name := range got {
+		if !slices.Contains(want, name) {
+			t.Errorf("%s has %s, which is not in include/benchfs.h", what, name)
+		}
+	}
+	for _, name := range want {
+		if !slices.Contains(got, name) {
+			t.Errorf("%s is in include/benchfs.h and not in %s", name, what)
+		}
+	}
+}
+
+// names are the first groups of all matches.
+func names(pattern, text string) []string {
+	var list []string
+	for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+		list = append(list, m[1])
+	}
+	return list
+}
+
+// parameters of a prototype of the header, by name.
+func parameters(prototype string) []string {
+	open := strings.IndexByte(prototype, '(')
+	list := strings.Join(strings.Fields(prototype[open+1:strings.LastIndexByte(prototype, ')')]), " ")
+	if list == "void" {
+		return nil
+	}
+	var names []string
+	for _, p := range strings.Split(list, ",") {
+		names = append(names, regexp.MustCompile(`(\w+)(?:\[\d*\])?$`).FindStringSubmatch(p)[1])
+	}
+	return names
+}
+
+// TestFortranModuleIsTheHeader: each function of the header is bound, with its parameters in their order, is called by a procedure that does
+// not only pass on what is bound, and is public.
+func TestFortranModuleIsTheHeader(t *testing.T) {
+	module, bound := read(t, "fortran/benchfs.f90"), read(t, "fortran/c.inc")
+	var all []string
+	for _, f := range header(t).Functions() {
+		all = append(all, f.Name)
+	}
+	sameNames(t, "fortran/c.inc", names(`bind\(c, name='(\w+)'\)`, bound), header(t).Exported())
+
+	var public []string
+	for _, list := range names(`(?m)^  public :: (.*)$`, module) {
+		public = append(public, strings.Split(list, ", ")...)
+	}
+	sameNames(t, "the public list of fortran/benchfs.f90", public, all)
+
+	files, err := filepath.Glob(filepath.Join(root, "fortran/*.inc"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	procedures := ""
+	for _, path := range files {
+		if name := "fortran/" + filepath.Base(path); name != "fortran/c.inc" {
+			procedures += read(t, name)
+		}
+	}
+	for _, f := range header(t).Functions() {
+		if !f.Exported {
+			continue
+		}
+		short := strings.TrimPrefix(f.Name, "benchfs_")
+		declared := regexp.MustCompile(`function c_` + short + `\(([^)]*)\)`).FindStringSubmatch(bound)
+		if declared == nil {
+			continue // said above
+		}
+		want, got := strings.Join(parameters(f.Prototype), ", "), declared[1]
+		if got != want {
+			t.Errorf("fortran/c.inc: c_%s(%s), in the header it is (%s)", short, got, want)
+		}
+		if !strings.Contains(procedures, "c_"+short+"(") {
+			t.Errorf("fortran: no procedure calls c_%s", short)
+		}
+		if !regexp.MustCompile(`(?m)^  (subroutine|function|interface) ` + f.Name + `\b`).MatchString(procedures) {
+			t.Errorf("fortran: no procedure or interface %s", f.Name)
+		}
+	}
+}
+
+// TestFortranArraysAreGenerated: the procedures for the types are what the script writes.
+func TestFortranArraysAreGenerated(t *testing.T) {
+	for argument, path := range map[string]string{"generic": "fortran/arrays_generic.inc", "procedures": "fortran/arrays.inc"} {
+		out, err := exec.Command(filepath.Join(root, "fortran/arrays.sh"), argument).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(out) != read(t, path) {
+			t.Errorf("%s is not what fortran/arrays.sh %s writes: make docs", path, argument)
+		}
+	}
+}
+
+// TestFortranLinesAreStandard: longer lines are cut off by compilers that take the standard at its word.
+func TestFortranLinesAreStandard(t *testing.T) {
+	seen := 0
+	walk(t, func(path string) {
+		if ext := filepath.Ext(path); ext != ".f90" && ext != ".inc" {
+			return
+		}
+		seen++
+		for i, line := range strings.Split(read(t, path), "\n") {
+			if len(line) > 132 {
+				t.Errorf("%s:%d has %d characters", path, i+1, len(line))
+			}
+		}
+	})
+	if seen < 8 {
+		t.Errorf("only %d files of Fortran found", seen)
+	}
+}
