@@ -26,7 +26,7 @@ C_SOURCES = $(shell find capi examples include tests ucx -type f \( -name '*.c' 
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := build
-.PHONY: help deps deps-lint deps-bench build demo bench test test-go test-race test-c test-fortran test-posix test-model test-fault fuzz lint format docs install clean
+.PHONY: help deps deps-lint deps-bench build demo bench test test-go test-race test-c test-fortran test-cpp test-python test-examples test-posix test-model test-fault fuzz lint format docs install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,15 @@ test-c: build ## the C ABI, also with -fsanitize=address
 
 test-fortran: build ## the Fortran module
 	@scripts/test.sh fortran
+
+test-cpp: build ## include/benchfs.hpp
+	@scripts/test.sh cpp
+
+test-python: build ## python/benchfs.py
+	@scripts/test.sh python
+
+test-examples: build ## examples/, built and run
+	@scripts/test.sh examples
 
 test-posix: build ## POSIX conformance on every front
 	@scripts/test.sh posix

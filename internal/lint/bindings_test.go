@@ -106,6 +106,25 @@ func TestFortranModuleIsTheHeader(t *testing.T) {
 	}
 }
 
+// TestPythonModuleIsTheHeader: each function of the library is declared, with as many arguments as it has.
+func TestPythonModuleIsTheHeader(t *testing.T) {
+	module := read(t, "python/benchfs.py")
+	sameNames(t, "python/benchfs.py", names(`(?m)^    "(\w+)": \(`, module), header(t).Exported())
+	declared := map[string]int{}
+	for _, m := range regexp.MustCompile(`(?m)^    "(\w+)": \(\w+, \[(.*)\]\),$`).FindAllStringSubmatch(module, -1) {
+		if m[2] == "" {
+			declared[m[1]] = 0
+		} else {
+			declared[m[1]] = strings.Count(m[2], ",") + 1
+		}
+	}
+	for _, f := range header(t).Functions() {
+		if n, ok := declared[f.Name]; ok && n != len(parameters(f.Prototype)) {
+			t.Errorf("python/benchfs.py: %s has %d arguments, in the header %v", f.Name, n, parameters(f.Prototype))
+		}
+	}
+}
+
 // TestFortranArraysAreGenerated: the procedures for the types are what the script writes.
 func TestFortranArraysAreGenerated(t *testing.T) {
 	for argument, path := range map[string]string{"generic": "fortran/arrays_generic.inc", "procedures": "fortran/arrays.inc"} {
