@@ -22,7 +22,7 @@ SO_LDFLAGS := -extldflags "-Wl,-soname,$(SONAME) -Wl,--version-script=$(CURDIR)/
 # Everything that goes into a Go program or the library.
 ROOMS := cache capi cmd config core fserr include internal meta rpc store ucx
 SOURCES = go.mod go.sum $(shell find $(ROOMS) -type f \( -name '*.go' -o -name '*.c' -o -name '*.h' -o -name '*.map' \) ! -name '*_test.go')
-C_SOURCES = $(shell find capi examples include tests ucx -type f \( -name '*.c' -o -name '*.h' \))
+C_SOURCES = $(shell find capi examples include tests ucx -type f \( -name '*.c' -o -name '*.h' -o -name '*.cc' -o -name '*.hpp' \))
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := build
@@ -114,7 +114,7 @@ docs: ## write the generated documents anew
 install: build ## into $(DESTDIR)$(PREFIX)
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/include" "$(DESTDIR)$(LIBDIR)"
 	install -m 755 bin/benchfs bin/benchfsd "$(DESTDIR)$(PREFIX)/bin"
-	install -m 644 include/benchfs.h "$(DESTDIR)$(PREFIX)/include"
+	install -m 644 include/benchfs.h include/benchfs.hpp "$(DESTDIR)$(PREFIX)/include"
 	install -m 755 lib/$(LIBRARY) "$(DESTDIR)$(LIBDIR)"
 	ln -sfn $(LIBRARY) "$(DESTDIR)$(LIBDIR)/$(SONAME)"
 	ln -sfn $(SONAME) "$(DESTDIR)$(LIBDIR)/libbenchfs.so"
