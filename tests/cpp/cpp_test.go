@@ -27,6 +27,15 @@ func TestCalls(t *testing.T) {
 	}
 }
 
+func TestTheDocumentsExample(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "example")
+	args := append([]string{"-std=c++17", "-o", program, bindings.Example(t, "docs/cpp.md", "cpp", "example.cc")}, strict...)
+	bindings.Run(t, nil, bindings.Tool(t, "CXX", "g++"), append(args, bindings.Link(t)...)...)
+	if got, want := bindings.Run(t, nil, program), "8000 bytes, 1\n4000 bytes\nno such file or directory\nvalues\n"; !strings.EqualFold(got, want) {
+		t.Errorf("it prints %q, want %q", got, want)
+	}
+}
+
 // compiles says whether the body of a function does, and what the compiler says.
 func compiles(t *testing.T, body string) (bool, string) {
 	t.Helper()

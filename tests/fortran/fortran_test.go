@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,6 +41,15 @@ func TestArrays(t *testing.T) {
 	bindings.Everywhere(t, func(t *testing.T, run func(args ...string) string) {
 		if out := run(arrays); out != "" {
 			t.Errorf("it prints %q", out)
+		}
+	})
+}
+
+func TestTheDocumentsExample(t *testing.T) {
+	example := program(t, bindings.Example(t, "docs/fortran.md", "fortran", "example.f90"))
+	bindings.Everywhere(t, func(t *testing.T, run func(args ...string) string) {
+		if got := strings.Fields(run(example)); !slices.Equal(got, []string{"T", "20000", "no", "such", "file", "or", "directory"}) {
+			t.Errorf("it prints %q", got)
 		}
 	})
 }

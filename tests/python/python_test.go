@@ -14,3 +14,14 @@ func TestModule(t *testing.T) {
 		t.Log(out)
 	})
 }
+
+func TestTheDocumentsExample(t *testing.T) {
+	python := bindings.Tool(t, "PYTHON", "/usr/bin/python3")
+	example := bindings.Example(t, "docs/python.md", "python", "example.py")
+	bindings.Everywhere(t, func(t *testing.T, run func(args ...string) string) {
+		want := "True\n800 500.0\n[80, 80, 80, 80]\n8000 ['array.npy', 'raw']\n2 /nothing\n"
+		if got := run("env", "PYTHONPATH=python", "PYTHONDONTWRITEBYTECODE=1", python, example); got != want {
+			t.Errorf("it prints %q, want %q", got, want)
+		}
+	})
+}
