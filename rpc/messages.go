@@ -220,7 +220,7 @@ type EntryReply struct {
 	HasAttr bool
 	Attr    inode.Attr
 	Place   Place // of chunk 0 of a file that was opened and is not empty, if it is here
-	// Of a directory whose inode is here: how long the name stands for it (shm, names), and where its attributes are. The record is held if this
+	// Of a directory, or a file that is not opened, whose inode is here: how long the name stands for it (shm, names), and where its attributes are. The record is held if this
 	// is so.
 	NameVersion uint64
 	Record      Record

@@ -81,7 +81,7 @@ func (w *walk) into(rest string) (path string, err error) {
 	case lastDotDot:
 		return rest, w.up()
 	}
-	e, err := w.o.lookup(w.dir.ino, w.name, 0)
+	e, err := w.o.lookupOnWay(w.dir.ino, w.name)
 	if err != nil {
 		return "", err
 	}
@@ -216,11 +216,23 @@ func (o *op) entryAttr(e *rpc.EntryReply) (inode.Attr, error) {
 
 // lookup finds one entry. With handle ≠ 0 a file whose inode is on the entry's shard is opened in the same step.
 func (o *op) lookup(dir inode.Ino, name string, handle uint64) (rpc.EntryReply, error) {
-	if reply, ok := o.c.dirs.find(dir, name); ok {
+	return o.find(dir, name, handle, false)
+}
+
+// lookupOnWay is lookup of what a path goes on behind.
+func (o *op) lookupOnWay(dir inode.Ino, name string) (rpc.EntryReply, error) {
+	return o.find(dir, name, 0, true)
+}
+
+func (o *op) find(dir inode.Ino, name string, handle uint64, way bool) (rpc.EntryReply, error) {
+	if reply, ok := o.c.lookups.find(dir, name); ok && (handle == 0 || reply.Kind != inode.File) {
 		return reply, nil
 	}
 	shard := o.c.entryShard(dir, name)
 	o.near = o.reachOf(shard)
+	if o.near != nil && handle == 0 && !way && !o.c.lookups.again(dir, name) {
+		o.near = nil
+	}
 	o.reset()
 	m := rpc.Lookup{Parent: dir, Name: bytesOf(name), Open: handle != 0, Handle: handle, Share: o.near != nil}
 	call := o.call(rpc.MsgLookup, shard)
@@ -230,7 +242,7 @@ func (o *op) lookup(dir inode.Ino, name string, handle uint64) (rpc.EntryReply, 
 	}
 	reply, err := o.entryOf(call)
 	if err == nil {
-		o.c.dirs.learn(o.near, dir, name, &reply)
+		o.c.lookups.learn(o.near, dir, name, &reply)
 	}
 	return reply, err
 }

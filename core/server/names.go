@@ -55,8 +55,8 @@ func (s *Shard) found(r *rpc.Request, e meta.Entry, m *rpc.Lookup, created bool)
 		answer.HasAttr = true
 		switch {
 		case !m.Share:
-		case e.Kind == inode.Dir:
-			s.watcher.directory(&answer, m.Parent, m.Name)
+		case e.Kind == inode.Dir, e.Kind == inode.File && !m.Open:
+			s.watcher.name(&answer, m.Parent, m.Name)
 		case answer.Opened && answer.Attr.Size > 0:
 			answer.Place = s.place(e.Ino, 0, answer.Attr.TruncGen, true)
 		}

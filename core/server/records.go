@@ -8,7 +8,7 @@ import (
 )
 
 // Attributes that clients on the shard's own machine read from shared memory (internal/shm, records): sizes and versions of the files that they
-// have open, modes and owners of the directories on their way, and whether names still stand for those. A record follows its inode in Observer calls, which come before anybody is answered. It is dropped while an
+// have open, what they look up again and again, and whether names still stand for it. A record follows its inode in Observer calls, which come before anybody is answered. It is dropped while an
 // operation over several shards, or a cut, holds the inode: the outcome may be known elsewhere before it is here, and who asks
 // by message then waits.
 
@@ -96,8 +96,8 @@ func (w *watcher) NameChanged(parent inode.Ino, name []byte) {
 	w.board.AdvanceName(bucketOf(parent, name))
 }
 
-// directory completes the answer about a name that stands for a directory whose inode is here.
-func (w *watcher) directory(answer *rpc.EntryReply, parent inode.Ino, name []byte) {
+// name completes the answer about a name that stands for an inode that is here.
+func (w *watcher) name(answer *rpc.EntryReply, parent inode.Ino, name []byte) {
 	if w == nil {
 		return
 	}
