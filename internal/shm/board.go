@@ -1,5 +1,5 @@
 // Package shm is what a shard shares with the processes of its machine, so that they can move file data themselves: see
-// DESIGN section 7, "same node". It knows memory, not files: which bytes a place stands for is the store's and the client's business.
+// ARCHITECTURE.md, "On one machine". It knows memory, not files: which bytes a place stands for is the store's and the client's business.
 //
 // # The board
 //
