@@ -81,7 +81,7 @@ func (w *walk) into(rest string) (path string, err error) {
 	case lastDotDot:
 		return rest, w.up()
 	}
-	e, err := w.o.lookupOnWay(w.dir.ino, w.name)
+	e, err := w.o.lookup(w.dir.ino, w.name, 0)
 	if err != nil {
 		return "", err
 	}
@@ -141,7 +141,7 @@ func (w *walk) dirAttr() (*inode.Attr, error) {
 	if w.dir.full {
 		return &w.dir.attr, nil
 	}
-	attr, err := w.o.dirAttr(w.dir.ino)
+	attr, err := w.o.attrOfInode(w.dir.ino)
 	if err != nil {
 		return nil, err
 	}
@@ -211,28 +211,17 @@ func (o *op) entryAttr(e *rpc.EntryReply) (inode.Attr, error) {
 	if e.HasAttr {
 		return e.Attr, nil
 	}
-	return o.getAttr(e.Ino)
+	return o.attrOfInode(e.Ino)
 }
 
 // lookup finds one entry. With handle ≠ 0 a file whose inode is on the entry's shard is opened in the same step.
 func (o *op) lookup(dir inode.Ino, name string, handle uint64) (rpc.EntryReply, error) {
-	return o.find(dir, name, handle, false)
-}
-
-// lookupOnWay is lookup of what a path goes on behind.
-func (o *op) lookupOnWay(dir inode.Ino, name string) (rpc.EntryReply, error) {
-	return o.find(dir, name, 0, true)
-}
-
-func (o *op) find(dir inode.Ino, name string, handle uint64, way bool) (rpc.EntryReply, error) {
-	if reply, ok := o.c.lookups.find(dir, name); ok && (handle == 0 || reply.Kind != inode.File) {
+	if reply, ok := o.c.lookups.find(o.c, dir, name); ok && (handle == 0 || reply.Kind != inode.File) {
 		return reply, nil
 	}
 	shard := o.c.entryShard(dir, name)
 	o.near = o.reachOf(shard)
-	if o.near != nil && handle == 0 && !way && !o.c.lookups.again(dir, name) {
-		o.near = nil
-	}
+	v := versionOf(o.near, dir, name)
 	o.reset()
 	m := rpc.Lookup{Parent: dir, Name: bytesOf(name), Open: handle != 0, Handle: handle, Share: o.near != nil}
 	call := o.call(rpc.MsgLookup, shard)
@@ -242,7 +231,7 @@ func (o *op) find(dir inode.Ino, name string, handle uint64, way bool) (rpc.Entr
 	}
 	reply, err := o.entryOf(call)
 	if err == nil {
-		o.c.lookups.learn(o.near, dir, name, &reply)
+		o.c.lookups.learn(v, dir, name, reply.Ino, reply.Kind)
 	}
 	return reply, err
 }

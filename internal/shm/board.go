@@ -73,8 +73,6 @@ type Board struct {
 	epoch       *uint64
 	free        []uint32
 	next        uint32 // first slot that was never given out
-	freeRecords []uint32
-	nextRecord  uint32
 	// Runs tells whether a process still exists; it is set once, for tests.
 	runs func(pid uint32, start uint64) bool
 }

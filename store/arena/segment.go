@@ -61,7 +61,7 @@ func (f *segmentFiles) Map(i int, bytes int64) ([]byte, bool, error) {
 
 // Prepare implements extent.Backing.
 func (f *segmentFiles) Prepare(i int, off, n int64) error {
-	s := f.segments[i] // only the owner changes the map, and that is who calls
+	s := f.segments[i]         // only the owner changes the map, and that is who calls
 	if s.tmpfs && f.populate { // before it is allocated: fallocate takes small pages whatever the mapping asks for
 		extent.Touch(s.mapping.Bytes[off : off+n])
 	}
