@@ -16,11 +16,15 @@ func (s *Shard) apply(r *record) error {
 	if s.nextSeq == 0 && r.kind != recInit {
 		return r.errInconsistent("before the first record")
 	}
+	var ended []inode.TxOp
+	if len(s.prepared) > 0 {
+		ended = s.prepared[r.tx] // if r ends it
+	}
 	if err := s.change(r); err != nil {
 		return err
 	}
 	if s.observer != nil {
-		s.observe(r)
+		s.observe(r, ended)
 	}
 	for _, ino := range r.drops {
 		if err := s.applyDrop(r, ino); err != nil {
@@ -209,7 +213,7 @@ func (s *Shard) applyDrop(r *record, ino inode.Ino) error {
 	if n == nil || n.nlink != 0 || n.held != 0 {
 		return r.errInconsistent("drop of an inode in use")
 	}
-	if n.watched {
+	if s.observer != nil {
 		s.observer.InodeVoid(ino)
 	}
 	delete(s.nodes, ino)

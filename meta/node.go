@@ -44,7 +44,6 @@ type node struct {
 	held        heldBits
 	strategy    layout.Strategy
 	chunkBits   uint8
-	watched     bool // the Observer is told of changes
 }
 
 // nodeMore is what only some kinds have.

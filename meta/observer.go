@@ -2,61 +2,48 @@ package meta
 
 import "github.com/benchfs/benchfs/internal/inode"
 
-// Observer is told of what happens to names, and to inodes that were asked for with Watch, before anybody is answered who could know of it. Its methods
-// are called on the shard's thread and must not change the shard.
+// Observer is told of what happens to inodes and names, before anybody is answered who could know of it. Its methods are called on the shard's thread
+// and must not change the shard.
 type Observer interface {
-	// InodeChanged: these are the attributes now.
+	// InodeChanged: these are the attributes now. A directory's are those of the inode alone, see Attr.
 	InodeChanged(a *inode.Attr)
-	// InodeVoid: the inode is gone, or an operation holds it whose outcome others may know before this shard does. It is not watched any more.
+	// InodeVoid: the inode is gone, or an operation holds it whose outcome others may know before this shard does.
 	InodeVoid(ino inode.Ino)
 	// NameChanged: the name does not stand for what it stood for any more, or an operation holds it that may end so.
 	NameChanged(parent inode.Ino, name []byte)
 }
 
-// Observe sets the observer; once, before the first Watch.
+// Observe sets the observer; once, before the first change that it is to see.
 func (s *Shard) Observe(o Observer) { s.observer = o }
 
-// Watch has the Observer told of a file or directory from now on, and returns its attributes (of a directory: those of the inode alone, see Attr).
-// false: it cannot be watched now.
-func (s *Shard) Watch(ino inode.Ino) (inode.Attr, bool) {
-	n, err := s.find(ino)
-	if err != nil || s.observer == nil || n.kind == inode.Symlink {
-		return inode.Attr{}, false
-	}
-	n.watched = true
-	return n.attr(), true
-}
-
-// Unwatch ends that, without a call of InodeVoid.
-func (s *Shard) Unwatch(ino inode.Ino) {
-	if n := s.nodes[ino]; n != nil {
-		n.watched = false
-	}
-}
-
-// observe tells what a record has done.
-func (s *Shard) observe(r *record) {
+// observe tells what a record has done. ended are the steps of the operation that it has ended, if any.
+func (s *Shard) observe(r *record, ended []inode.TxOp) {
 	switch r.kind {
-	case recSetAttr, recMtimeMax, recExtend, recAppend, recTruncate, recTruncateBegin, recTruncateEnd, recAddRun:
+	case recCreate, recSetAttr, recMtimeMax, recExtend, recAppend, recTruncate, recTruncateBegin, recTruncateEnd, recAddRun:
 		s.tell(s.nodes[r.ino])
 	case recApply, recPrepare:
-		for i := range r.ops {
-			switch op := &r.ops[i]; op.Kind {
-			case inode.TxAddEntry:
-			case inode.TxRemoveEntry, inode.TxReplaceEntry:
-				s.observer.NameChanged(op.Parent, op.Name)
-			default:
-				s.tell(s.nodes[op.Ino])
-			}
+		s.tellAll(r.ops)
+	case recCommit, recAbort, recTxDecide:
+		s.tellAll(ended)
+	}
+}
+
+func (s *Shard) tellAll(ops []inode.TxOp) {
+	for i := range ops {
+		switch op := &ops[i]; op.Kind {
+		case inode.TxAddEntry:
+		case inode.TxRemoveEntry, inode.TxReplaceEntry:
+			s.observer.NameChanged(op.Parent, op.Name)
+		default:
+			s.tell(s.nodes[op.Ino])
 		}
 	}
 }
 
 func (s *Shard) tell(n *node) {
 	switch {
-	case n == nil || !n.watched:
+	case n == nil:
 	case n.held != 0:
-		n.watched = false
 		s.observer.InodeVoid(n.ino)
 	default:
 		a := n.attr()

@@ -71,11 +71,7 @@ func (m *EntryReply) AppendTo(b []byte) []byte {
 	if m.HasAttr {
 		b = appendAttr(b, &m.Attr)
 	}
-	b = appendPlace(b, &m.Place)
-	if b = appendRecord(b, &m.Record); m.Record.Held {
-		b = le.AppendUint64(b, m.NameVersion)
-	}
-	return b
+	return appendPlace(b, &m.Place)
 }
 
 // Decode reads m from the whole of b. Attr is zero unless HasAttr.
@@ -93,9 +89,6 @@ func (m *EntryReply) Decode(b []byte) error {
 		d.attr(&m.Attr)
 	}
 	m.Place = d.place()
-	if m.Record = d.record(); m.Record.Held {
-		m.NameVersion = d.u64()
-	}
 	return d.end()
 }
 

@@ -18,40 +18,12 @@ func (m *InodeRequest) Decode(b []byte) error {
 }
 
 // AppendTo appends the encoding of m to b.
-func (m *GetAttr) AppendTo(b []byte) []byte { return appendFlag(appendIno(b, m.Ino), m.Share) }
-
-// Decode reads m from the whole of b.
-func (m *GetAttr) Decode(b []byte) error {
-	d := decoder{rest: b}
-	*m = GetAttr{Ino: d.ino(), Share: d.flag()}
-	return d.end()
-}
-
-// AppendTo appends the encoding of m to b.
-func (m *AttrReply) AppendTo(b []byte) []byte {
-	return appendRecord(appendAttr(b, &m.Attr), &m.Record)
-}
-
-func appendRecord(b []byte, r *Record) []byte {
-	b = appendFlag(b, r.Held)
-	if r.Held {
-		b = le.AppendUint32(le.AppendUint32(b, r.Number), r.Serial)
-	}
-	return b
-}
-
-func (d *decoder) record() Record {
-	if !d.flag() {
-		return Record{}
-	}
-	return Record{Held: true, Number: d.u32(), Serial: d.u32()}
-}
+func (m *AttrReply) AppendTo(b []byte) []byte { return appendAttr(b, &m.Attr) }
 
 // Decode reads m from the whole of b.
 func (m *AttrReply) Decode(b []byte) error {
 	d := decoder{rest: b}
 	d.attr(&m.Attr)
-	m.Record = d.record()
 	return d.end()
 }
 

@@ -63,7 +63,6 @@ func messages() []message {
 			Parent: 1, Name: []byte("name"), Mode: 2, UID: 3, GID: 4, Exclusive: true, Open: true, Handle: 5, Layout: lay,
 		},
 		&EntryReply{Ino: 1, Kind: inode.Symlink, Created: true},
-		&EntryReply{Ino: 1, Kind: inode.Dir, NameVersion: 5, Record: Record{Held: true, Number: 6, Serial: 7}},
 		&EntryReply{Ino: attr.Ino, Kind: inode.File, Opened: true, HasAttr: true, Attr: attr, Place: Place{Held: true, Slot: 1, Serial: 2, Segment: 3, Offset: 4, Bytes: 5}},
 		&Delete{Parent: 1, Name: []byte("x"), Ino: 2},
 		&Rename{
@@ -72,8 +71,7 @@ func messages() []message {
 		},
 		&LinkEntry{Ino: 1, Kind: inode.File, Parent: 2, Name: []byte("n")},
 		&InodeRequest{Ino: 1},
-		&GetAttr{Ino: 1, Share: true},
-		&AttrReply{Attr: attr, Record: Record{Held: true, Number: 1, Serial: 2}},
+		&AttrReply{Attr: attr},
 		&SetAttr{Ino: 1, Mask: setMaskAll, Mode: 2, UID: 3, GID: 4, Atime: 5, Mtime: -6, Layout: lay},
 		&Extend{Ino: 1, End: 2, Gen: 3},
 		&Append{Ino: 1, Length: 2},

@@ -32,7 +32,7 @@ const (
 	MsgRename        // Rename → –
 	MsgLink          // LinkEntry → –
 	MsgReadlink      // InodeRequest → –, payload: target
-	MsgGetAttr       // GetAttr → AttrReply
+	MsgGetAttr       // InodeRequest → AttrReply
 	MsgSetAttr       // SetAttr → AttrReply
 	MsgExtend        // Extend → AttrReply
 	MsgAppend        // Append → AppendReply
@@ -194,7 +194,7 @@ type Lookup struct {
 	Name   []byte
 	Open   bool
 	Handle uint64
-	Share  bool // tell an attached client what it can read itself: see EntryReply
+	Share  bool // tell an attached client where the first chunk of a file that is opened is, if it is here and not empty
 }
 
 // Create makes an entry and its inode on the entry's shard. Exclusive: EEXIST if the name is there; otherwise (files only)
@@ -219,11 +219,7 @@ type EntryReply struct {
 	Opened  bool
 	HasAttr bool
 	Attr    inode.Attr
-	Place   Place // of chunk 0 of a file that was opened and is not empty, if it is here
-	// Of a directory whose inode is here: how long the name stands for it (shm, names), and where its attributes are. The record is held if this
-	// is so.
-	NameVersion uint64
-	Record      Record
+	Place   Place // of chunk 0: see Lookup.Share
 }
 
 // Delete removes the entry if it still stands for Ino (StatusStaleView if not; MsgDelete, Ino 0: whatever it stands for). Sent to the shard that holds the entry.
@@ -258,25 +254,8 @@ type LinkEntry struct {
 // InodeRequest names an inode.
 type InodeRequest struct{ Ino inode.Ino }
 
-// GetAttr asks for the attributes of an inode. Share: and, for an attached client, where it can read them itself from now on.
-type GetAttr struct {
-	Ino   inode.Ino
-	Share bool
-}
-
 // AttrReply carries the attributes after the operation.
-type AttrReply struct {
-	Attr   inode.Attr
-	Record Record
-}
-
-// Record is where the attributes of a file are in the shard's shared memory, for attached clients: inode.Attr.Words under a sequence lock
-// (internal/shm). Held: there is one, and the rest is on the wire.
-type Record struct {
-	Held   bool
-	Number uint32
-	Serial uint32
-}
+type AttrReply struct{ Attr inode.Attr }
 
 // SetAttr changes the fields that Mask names, to those of Attr.
 type SetAttr struct {

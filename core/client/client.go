@@ -90,7 +90,7 @@ type Client struct {
 	counts   counters
 	cache    *dataCache // nil when CacheMode is off
 	shortcut *shortcut  // nil when Shortcut is off
-	dirs     dirs
+	lookups  lookups
 	async    async
 	releases releases
 	closed   atomic.Bool

@@ -329,7 +329,7 @@ func (o *op) complete(list []listEntry) error {
 	}
 	o.reset()
 	for _, e := range asked {
-		m := rpc.GetAttr{Ino: e.Ino}
+		m := rpc.InodeRequest{Ino: e.Ino}
 		call := o.call(rpc.MsgGetAttr, e.Ino.Shard())
 		call.Body = m.AppendTo(call.Body)
 	}

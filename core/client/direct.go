@@ -56,7 +56,7 @@ func (f *File) directRead(p []byte, off int64) (n int, ok bool) {
 	}
 	gen, ok := f.in.bounds.covers(uint64(off) + uint64(len(p)))
 	if !ok {
-		a, fresh := f.in.now()
+		a, fresh := c.attrNow(f.in.ino)
 		if !fresh {
 			return 0, false
 		}

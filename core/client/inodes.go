@@ -33,7 +33,6 @@ type openInode struct {
 
 	bounds bounds // what of k the reads and writes without messages need
 	grants grants // places of chunks on this machine
-	record atomic.Pointer[record]
 }
 
 // known is what a read or write needs to know of a file. It may be old; see the package comment for why that is safe.
@@ -129,16 +128,9 @@ func (in *openInode) takeMtime() int64 {
 
 // refresh finds out how things are now, and for the placement runs if they have changed.
 func (o *op) refresh(in *openInode) (inode.Attr, error) {
-	attr, fresh := in.now()
-	if !fresh {
-		reach := o.reachOf(in.ino.Shard())
-		o.reset()
-		call := o.askNow(in, reach)
-		o.exchange()
-		var err error
-		if attr, err = o.takeNow(in, reach, call); err != nil {
-			return attr, err
-		}
+	attr, err := o.attrOfInode(in.ino)
+	if err != nil {
+		return attr, err
 	}
 	in.learn(&attr)
 	return attr, o.refreshRuns(in, &attr)

@@ -313,29 +313,25 @@ func (o *op) payload() ([]byte, error) {
 func (o *op) getAttr(ino inode.Ino) (inode.Attr, error) {
 	o.reset()
 	call := o.call(rpc.MsgGetAttr, ino.Shard())
-	m := rpc.GetAttr{Ino: ino}
+	m := rpc.InodeRequest{Ino: ino}
 	call.Body = m.AppendTo(call.Body)
 	o.exchange()
 	return o.attrOf(call, ino)
 }
 
-// attrOf reads the attributes in the AttrReply of a call about ino.
+// attrOf reads the AttrReply of a call about ino.
 func (o *op) attrOf(call *rpc.Call, ino inode.Ino) (inode.Attr, error) {
-	reply, err := o.attrReply(call, ino)
-	return reply.Attr, err
-}
-
-func (o *op) attrReply(call *rpc.Call, ino inode.Ino) (reply rpc.AttrReply, err error) {
 	if call.Err != nil {
-		return reply, o.gone(call)
+		return inode.Attr{}, o.gone(call)
 	}
+	var reply rpc.AttrReply
 	if err := reply.Decode(call.Answer); err != nil {
-		return rpc.AttrReply{}, o.broken(call, "attributes do not parse")
+		return inode.Attr{}, o.broken(call, "attributes do not parse")
 	}
 	if reason := checkAttr(&reply.Attr, ino, o.c.shards()); reason != "" {
-		return rpc.AttrReply{}, o.broken(call, reason)
+		return inode.Attr{}, o.broken(call, reason)
 	}
-	return reply, nil
+	return reply.Attr, nil
 }
 
 // gone is failed, with errVanished for an inode that its shard does not know.

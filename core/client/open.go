@@ -240,15 +240,21 @@ func (w *walk) create(t rpc.MsgType, kind inode.Kind, mode uint32, exclusive boo
 		}
 		payload = payload[:copy(payload, target)]
 	}
+	shard := o.c.entryShard(w.dir.ino, w.name)
+	v := versionOf(o.c.shortcut.reachable(shard), w.dir.ino, w.name)
 	o.reset()
-	call := o.call(t, o.c.entryShard(w.dir.ino, w.name))
+	call := o.call(t, shard)
 	call.Body = m.AppendTo(call.Body)
 	call.Out = payload
 	once(call)
 	if err := o.run(); err != nil {
 		return rpc.EntryReply{}, o.lookAgain(err)
 	}
-	return o.entryOf(call)
+	reply, err := o.entryOf(call)
+	if err == nil {
+		o.c.lookups.learn(v, w.dir.ino, w.name, reply.Ino, reply.Kind)
+	}
+	return reply, err
 }
 
 // newLayout is what a new inode in dir inherits.

@@ -91,6 +91,17 @@ func (s *shortcut) known(shard uint32) *reach {
 	return nil
 }
 
+// reachable is known without the rest: for what is done by message when it is not there.
+func (s *shortcut) reachable(shard uint32) *reach {
+	if s == nil || int(shard) >= len(s.shards) {
+		return nil
+	}
+	if r := s.shards[shard].Load(); r != nil && r.view != nil {
+		return r
+	}
+	return nil
+}
+
 // near reports whether a shard is on this machine.
 func (c *Client) near(shard uint32) bool {
 	node, ok := c.cluster.Load().Node(c.cluster.Load().PeerOf(shard))

@@ -196,10 +196,6 @@ func (o *op) pass(in *openInode, k *known, bufs [][]byte, pos, from, to uint64, 
 			return holes, nil
 		}
 		o.attach()
-		var home *reach
-		if last && withAttr {
-			home = o.reachOf(in.ino.Shard())
-		}
 		o.reset()
 		for i := range o.pieces {
 			if p := &o.pieces[i]; !o.readNear(p, k.gen) {
@@ -208,7 +204,9 @@ func (o *op) pass(in *openInode, k *known, bufs [][]byte, pos, from, to uint64, 
 		}
 		var ask *rpc.Call
 		if last && withAttr {
-			ask = o.askNow(in, home)
+			ask = o.call(rpc.MsgGetAttr, in.ino.Shard())
+			m := rpc.InodeRequest{Ino: in.ino}
+			ask.Body = m.AppendTo(ask.Body)
 		}
 		if o.used > 0 {
 			o.exchange()
@@ -217,7 +215,7 @@ func (o *op) pass(in *openInode, k *known, bufs [][]byte, pos, from, to uint64, 
 			return holes, err
 		}
 		if ask != nil {
-			if *attr, err = o.takeNow(in, home, ask); err != nil {
+			if *attr, err = o.attrOf(ask, in.ino); err != nil {
 				return holes, err
 			}
 		}

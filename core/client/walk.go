@@ -141,7 +141,7 @@ func (w *walk) dirAttr() (*inode.Attr, error) {
 	if w.dir.full {
 		return &w.dir.attr, nil
 	}
-	attr, err := w.o.dirAttr(w.dir.ino)
+	attr, err := w.o.attrOfInode(w.dir.ino)
 	if err != nil {
 		return nil, err
 	}
@@ -211,16 +211,17 @@ func (o *op) entryAttr(e *rpc.EntryReply) (inode.Attr, error) {
 	if e.HasAttr {
 		return e.Attr, nil
 	}
-	return o.getAttr(e.Ino)
+	return o.attrOfInode(e.Ino)
 }
 
 // lookup finds one entry. With handle ≠ 0 a file whose inode is on the entry's shard is opened in the same step.
 func (o *op) lookup(dir inode.Ino, name string, handle uint64) (rpc.EntryReply, error) {
-	if reply, ok := o.c.dirs.find(dir, name); ok {
+	if reply, ok := o.c.lookups.find(o.c, dir, name); ok && (handle == 0 || reply.Kind != inode.File) {
 		return reply, nil
 	}
 	shard := o.c.entryShard(dir, name)
 	o.near = o.reachOf(shard)
+	v := versionOf(o.near, dir, name)
 	o.reset()
 	m := rpc.Lookup{Parent: dir, Name: bytesOf(name), Open: handle != 0, Handle: handle, Share: o.near != nil}
 	call := o.call(rpc.MsgLookup, shard)
@@ -230,7 +231,7 @@ func (o *op) lookup(dir inode.Ino, name string, handle uint64) (rpc.EntryReply, 
 	}
 	reply, err := o.entryOf(call)
 	if err == nil {
-		o.c.dirs.learn(o.near, dir, name, &reply)
+		o.c.lookups.learn(v, dir, name, reply.Ino, reply.Kind)
 	}
 	return reply, err
 }

@@ -242,7 +242,7 @@ func (k *asker) lookup(parent inode.Ino, name string) (rpc.EntryReply, error) {
 
 func (k *asker) attr(ino inode.Ino) (inode.Attr, error) {
 	var reply rpc.AttrReply
-	m := rpc.GetAttr{Ino: ino}
+	m := rpc.InodeRequest{Ino: ino}
 	err := k.ask(ino.Shard(), rpc.MsgGetAttr, 0, &m, nil, &reply)
 	return reply.Attr, err
 }

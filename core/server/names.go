@@ -53,12 +53,9 @@ func (s *Shard) found(r *rpc.Request, e meta.Entry, m *rpc.Lookup, created bool)
 			return err
 		}
 		answer.HasAttr = true
-		switch {
-		case !m.Share:
-		case e.Kind == inode.Dir:
-			s.watcher.directory(&answer, m.Parent, m.Name)
-		case answer.Opened && answer.Attr.Size > 0:
-			answer.Place = s.place(e.Ino, 0, answer.Attr.TruncGen, true)
+		s.watcher.show(&answer.Attr)
+		if answer.Opened && answer.Attr.Size > 0 {
+			answer.Place = s.place(e.Ino, 0, answer.Attr.TruncGen, m.Share)
 		}
 	}
 	s.body = answer.AppendTo(s.body[:0])
@@ -155,24 +152,15 @@ func (s *Shard) attr(r *rpc.Request, a inode.Attr, err error) error {
 }
 
 func (s *Shard) getAttr(r *rpc.Request) error {
-	var m rpc.GetAttr
-	if err := m.Decode(r.Body); err != nil {
-		return err
-	}
-	if err := s.here(m.Ino); err != nil {
-		return err
-	}
-	a, err := s.o.Meta.Attr(m.Ino)
+	ino, err := s.inodeOf(r)
 	if err != nil {
 		return err
 	}
-	answer := rpc.AttrReply{Attr: a}
-	if m.Share {
-		answer.Record = s.watcher.record(m.Ino)
+	a, err := s.o.Meta.Attr(ino)
+	if err == nil {
+		s.watcher.show(&a)
 	}
-	s.body = answer.AppendTo(s.body[:0])
-	s.ok(r, s.body)
-	return nil
+	return s.attr(r, a, err)
 }
 
 func (s *Shard) setAttr(r *rpc.Request) error {

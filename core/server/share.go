@@ -16,7 +16,7 @@ import (
 	"github.com/benchfs/benchfs/store"
 )
 
-// Clients on the shard's own machine that read and write chunks in place (DESIGN section 7). The shard tells them places (ReadChunkReply,
+// Clients on the shard's own machine that read and write chunks in place: ARCHITECTURE.md, "On one machine". The shard tells them places (ReadChunkReply,
 // WrittenReply); whether a place still holds they see on the board (internal/shm), without asking. New bytes are written between
 // BeginWrite, which finds room for them, and EndWrite, which makes them count.
 

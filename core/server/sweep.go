@@ -90,7 +90,7 @@ func (s *Shard) askGone(inodes []inode.Ino) (gone []inode.Ino, all bool) {
 		calls[i].Reset()
 		calls[i].To = s.peerOf(ino.Shard())
 		calls[i].Header.Type = rpc.MsgGetAttr
-		m := rpc.GetAttr{Ino: ino}
+		m := rpc.InodeRequest{Ino: ino}
 		calls[i].Body = m.AppendTo(calls[i].Body[:0])
 	}
 	s.o.Peers.Exchange(ctx, deadlineOf(ctx), calls)

@@ -418,7 +418,7 @@ func (s *Shard) attrOf(ctx context.Context, ino inode.Ino) (inode.Attr, error) {
 		s.onShard(func() { a, err = s.o.Meta.Attr(ino) })
 		return a, err
 	}
-	m := rpc.GetAttr{Ino: ino}
+	m := rpc.InodeRequest{Ino: ino}
 	call := s.o.Peers.Transport().NewCall()
 	defer s.o.Peers.Transport().FreeCall(call)
 	call.Reset()

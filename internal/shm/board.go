@@ -1,5 +1,5 @@
 // Package shm is what a shard shares with the processes of its machine, so that they can move file data themselves: see
-// DESIGN section 7, "same node". It knows memory, not files: which bytes a place stands for is the store's and the client's business.
+// ARCHITECTURE.md, "On one machine". It knows memory, not files: which bytes a place stands for is the store's and the client's business.
 //
 // # The board
 //
@@ -73,8 +73,6 @@ type Board struct {
 	epoch       *uint64
 	free        []uint32
 	next        uint32 // first slot that was never given out
-	freeRecords []uint32
-	nextRecord  uint32
 	// Runs tells whether a process still exists; it is set once, for tests.
 	runs func(pid uint32, start uint64) bool
 }

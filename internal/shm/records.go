@@ -5,100 +5,61 @@ import (
 	"sync/atomic"
 )
 
-// Records are the third file: small facts that the daemon changes and clients read without asking, each under a sequence lock. Its first word
-// holds a serial number above and a count below, which is odd while the words behind it change. A client that was told (record, serial) may
-// believe what it read if that word showed the serial and the same even count before and after. The daemon must change a
-// record before it lets anybody know of the change, and drop it before it changes the fact in ways that the words cannot tell.
+// Records are the third file: small facts that the daemon changes and clients read without asking, each under a sequence lock. A fact has a number, and
+// its record is at that number modulo maxRecords: a newer fact takes an older one's place. The first word of a record holds a tag of the daemon's
+// incarnation above and a count below, which is odd while the words behind it change; the first word behind it must tell which fact it is. A
+// client may believe what it read if the head showed the tag and the same even count before and after. The daemon must change a record before it
+// lets anybody know of the change, and void it before others may know of one that it does not know yet.
 
 // RecordWords is the length of a record.
 const RecordWords = 13
 
 const (
 	recordBytes  = 128
-	maxRecords   = 1 << 16
+	maxRecords   = 1 << 18
 	recordsName  = "records"
 	recordsBytes = maxRecords*recordBytes + 8*NameBuckets
 )
 
-// NameBuckets is how many versions there are for names: behind the records, one word each. The daemon advances the version of a name's bucket
-// before it lets anybody know that the name stands for something else, or may be about to. A client that was told what a name stands for, and
-// the version then, may believe it as long as that is the version.
-const NameBuckets = 4096
+func recordAt(number uint64) uintptr { return recordBytes * uintptr(number%maxRecords) }
 
-func nameVersion(records []byte, bucket uint32) *uint64 {
-	return word(records, maxRecords*recordBytes+8*uintptr(bucket%NameBuckets))
-}
-
-// AdvanceName changes the version of a bucket.
-func (b *Board) AdvanceName(bucket uint32) { atomic.AddUint64(nameVersion(b.records, bucket), 1) }
-
-// NameVersion is the version that a client must be told.
-func (b *Board) NameVersion(bucket uint32) uint64 {
-	return atomic.LoadUint64(nameVersion(b.records, bucket))
-}
-
-// NameVersion is the version now. false: nothing that was told counts any more.
-func (v *View) NameVersion(bucket uint32) (version uint64, ok bool) {
-	version = atomic.LoadUint64(nameVersion(v.records, bucket))
-	return version, v.Valid()
-}
-
-// TakeRecord gives a fact a record. ok is false when there is none left.
-func (b *Board) TakeRecord(words *[RecordWords]uint64) (record, serial uint32, ok bool) {
-	switch {
-	case b.nextRecord < maxRecords: // used in turn, as slots are
-		record = b.nextRecord
-		b.nextRecord++
-	case len(b.freeRecords) > 0:
-		record = b.freeRecords[0]
-		b.freeRecords = b.freeRecords[1:]
-	default:
-		return 0, 0, false
-	}
-	head := word(b.records, recordBytes*uintptr(record))
-	serial = uint32(atomic.LoadUint64(head)>>32) + 1
-	atomic.StoreUint64(head, uint64(serial)<<32|1)
-	b.PutRecord(record, words)
-	return record, serial, true
-}
-
-// PutRecord changes a record.
-func (b *Board) PutRecord(record uint32, words *[RecordWords]uint64) {
-	at := recordBytes * uintptr(record)
+// PutRecord sets what the record of a fact shows. words[0] is not 0 and tells facts with the same record apart.
+func (b *Board) PutRecord(number uint64, words *[RecordWords]uint64) {
+	at := recordAt(number)
 	head := word(b.records, at)
-	old := atomic.LoadUint64(head)
-	serial, count := old>>32<<32, uint32(old)
-	atomic.StoreUint64(head, serial|uint64(count|1))
+	count := uint32(atomic.LoadUint64(head))
+	tag := *b.incarnation << 32
+	atomic.StoreUint64(head, tag|uint64(count|1))
 	for i, w := range words {
 		p := word(b.records, at+8*uintptr(i+1))
 		if atomic.LoadUint64(p) != w {
 			atomic.StoreUint64(p, w)
 		}
 	}
-	atomic.StoreUint64(head, serial|uint64((count|1)+1))
+	atomic.StoreUint64(head, tag|uint64((count|1)+1))
 }
 
-// RecordSerial is what a client of the record must be told.
-func (b *Board) RecordSerial(record uint32) uint32 {
-	return uint32(atomic.LoadUint64(word(b.records, recordBytes*uintptr(record))) >> 32)
+// ShowsRecord reports whether the record of a fact shows that fact.
+func (b *Board) ShowsRecord(number, first uint64) bool {
+	at := recordAt(number)
+	return atomic.LoadUint64(word(b.records, at))>>32 == *b.incarnation&0xffffffff && atomic.LoadUint64(word(b.records, at+8)) == first
 }
 
-// DropRecord makes all that was told about the record void.
-func (b *Board) DropRecord(record uint32) {
-	atomic.AddUint64(word(b.records, recordBytes*uintptr(record)), 1<<32)
-	b.freeRecords = append(b.freeRecords, record)
-}
-
-// Record reads a record. false: what was told about it does not hold any more.
-func (v *View) Record(record, serial uint32, words *[RecordWords]uint64) bool {
-	if record >= maxRecords {
-		return false
+// VoidRecord takes a fact off its record, if it is there.
+func (b *Board) VoidRecord(number, first uint64) {
+	if b.ShowsRecord(number, first) {
+		b.PutRecord(number, &[RecordWords]uint64{})
 	}
-	at := recordBytes * uintptr(record)
+}
+
+// Record reads the record of a fact. false: it shows nothing. Whether it is of that fact, words[0] tells.
+func (v *View) Record(number uint64, words *[RecordWords]uint64) bool {
+	at := recordAt(number)
 	head := word(v.records, at)
+	tag := v.expected.Load() & 0xffffffff
 	for tries := range 1000 {
 		before := atomic.LoadUint64(head)
-		if uint32(before>>32) != serial || !v.Valid() {
+		if before>>32 != tag {
 			return false
 		}
 		if before&1 == 0 {
@@ -114,4 +75,22 @@ func (v *View) Record(record, serial uint32, words *[RecordWords]uint64) bool {
 		}
 	}
 	return false
+}
+
+// NameBuckets is how many versions there are for names: behind the records, one word each. The daemon advances the version of a name's bucket
+// before it lets anybody know that the name stands for something else, or may be about to. A client that looked at the version, and was told
+// what a name stands for after that, may believe it as long as that is the version.
+const NameBuckets = 4096
+
+func nameVersion(records []byte, bucket uint32) *uint64 {
+	return word(records, maxRecords*recordBytes+8*uintptr(bucket%NameBuckets))
+}
+
+// AdvanceName changes the version of a bucket.
+func (b *Board) AdvanceName(bucket uint32) { atomic.AddUint64(nameVersion(b.records, bucket), 1) }
+
+// NameVersion is the version now. false: nothing that was told counts any more.
+func (v *View) NameVersion(bucket uint32) (version uint64, ok bool) {
+	version = atomic.LoadUint64(nameVersion(v.records, bucket))
+	return version, v.Valid()
 }

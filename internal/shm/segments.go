@@ -16,7 +16,7 @@ import (
 
 // Moving bytes in and out of a segment file. A copy through a mapping is the fastest way there is, but for the first touch of each page, which
 // costs the process a page fault; one system call on the file costs more than the copy and less than the faults. So data that passes
-// once goes by system calls, and what proves hot is mapped (DESIGN section 7; LESSONS section 1 has the figures). With huge pages a first
+// once goes by system calls, and what proves hot is mapped (docs/performance.md has the figures). With huge pages a first
 // touch costs nothing worth mentioning, and everything is mapped.
 const (
 	blockBits  = 16 // the unit in which heat is counted

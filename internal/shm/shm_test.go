@@ -300,36 +300,39 @@ func TestSegmentsThatAreNotThere(t *testing.T) {
 	}
 }
 
-// TestRecords: what a reader believes was never half written, and nothing is believed after a drop.
+// TestRecords: what a reader believes was never half written, and nothing is believed that is void or another daemon's.
 func TestRecords(t *testing.T) {
 	dir := t.TempDir()
 	b := board(t, dir, func(uint32, uint64) bool { return true })
 	v := attach(t, dir)
-	words := func(n uint64) (w [shm.RecordWords]uint64) {
+	const number, newer = 5, 5 + 1<<18
+	words := func(fact, n uint64) (w [shm.RecordWords]uint64) {
 		for i := range w {
 			w[i] = n
 		}
+		w[0] = fact
 		return w
 	}
-	first := words(0)
-	record, serial, ok := b.TakeRecord(&first)
-	if !ok || b.RecordSerial(record) != serial {
-		t.Fatal(record, serial, ok)
+	var got [shm.RecordWords]uint64
+	if v.Record(number, &got) && got[0] == number {
+		t.Fatal("a record that was never put")
 	}
+	first := words(number, 0)
+	b.PutRecord(number, &first)
 	var readers sync.WaitGroup
 	stop := make(chan struct{})
 	for range 2 {
 		readers.Go(func() {
 			for last := uint64(0); ; {
 				var got [shm.RecordWords]uint64
-				if v.Record(record, serial, &got) {
-					for _, w := range got {
-						if w != got[0] || w < last {
+				if v.Record(number, &got) {
+					for _, w := range got[1:] {
+						if w != got[1] || w < last {
 							t.Errorf("torn or old: %v after %d", got, last)
 							return
 						}
 					}
-					last = got[0]
+					last = got[1]
 				}
 				select {
 				case <-stop:
@@ -340,31 +343,38 @@ func TestRecords(t *testing.T) {
 		})
 	}
 	for n := range uint64(5_000) {
-		w := words(n)
-		b.PutRecord(record, &w)
+		w := words(number, n)
+		b.PutRecord(number, &w)
 	}
 	close(stop)
 	readers.Wait()
-	var got [shm.RecordWords]uint64
-	if !v.Record(record, serial, &got) || got != words(4_999) {
+	if !v.Record(number, &got) || got != words(number, 4_999) || !b.ShowsRecord(number, number) {
 		t.Errorf("%v", got)
 	}
-	b.DropRecord(record)
-	if v.Record(record, serial, &got) || v.Record(1<<30, 1, &got) {
-		t.Error("believed after the drop")
+	w := words(newer, 1)
+	b.PutRecord(newer, &w) // in the same place
+	if v.Record(number, &got) && got[0] == number || b.ShowsRecord(number, number) || !b.ShowsRecord(newer, newer) {
+		t.Errorf("%v after another took the record", got)
 	}
-	taken := 0
-	for _, _, ok := b.TakeRecord(&first); ok; _, _, ok = b.TakeRecord(&first) {
-		taken++
+	b.VoidRecord(number, number)
+	if !v.Record(newer, &got) || got[0] != newer {
+		t.Error("a record was voided that is another's")
 	}
-	if b.DropRecord(record); taken < 1000 {
-		t.Errorf("%d records", taken)
+	b.VoidRecord(newer, newer)
+	if v.Record(newer, &got) && got[0] == newer {
+		t.Error("believed after it was voided")
 	}
-	if again, next, ok := b.TakeRecord(&first); !ok || again != record || next == serial {
-		t.Errorf("record %d, serial %d after %d, %v", again, next, serial, ok)
+	b.PutRecord(newer, &w)
+	before, ok := v.NameVersion(7)
+	b.AdvanceName(7)
+	if after, _ := v.NameVersion(7); !ok || after == before {
+		t.Errorf("version %d after %d", after, before)
 	}
 	v.Revoke()
-	if v.Record(record, b.RecordSerial(record), &got) || v.Valid() {
+	if v.Record(newer, &got) || v.Valid() {
 		t.Error("believed after it was revoked")
+	}
+	if _, ok := v.NameVersion(7); ok {
+		t.Error("a name's version after it was revoked")
 	}
 }

@@ -14,12 +14,14 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/benchfs/benchfs/internal/cluster"
 	"github.com/benchfs/benchfs/tests/agent"
+	"github.com/benchfs/benchfs/tests/posix"
 )
 
 // reach is how a process reaches into a directory's files: by file name, whether it could write.
@@ -186,6 +188,66 @@ func TestShortcutSendsNothing(t *testing.T) {
 	}
 	if err := errors.Join(a.Close(fd), a.Close(reader)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestLookupsStayTrue: what a process remembers of names and attributes is never believed once another process has changed it: renamed directories,
+// removed and replaced files, modes, sizes. Names are spread over two nodes, so that changes are operations over both.
+func TestLookupsStayTrue(t *testing.T) {
+	c := cluster.Start(t, cluster.Options{Nodes: 2, Shards: 1})
+	looker, changer := agent.MustStart(t, c.Env()), agent.MustStart(t, c.Env())
+	want := func(what string, err, wanted error) {
+		t.Helper()
+		if !errors.Is(err, wanted) && (err != nil || wanted != nil) {
+			t.Fatalf("%s: %v, want %v", what, err, wanted)
+		}
+	}
+	look := func(path string) (posix.Stat, error) {
+		var st posix.Stat
+		var err error
+		for range 3 { // so that it is remembered
+			st, err = looker.Stat(path)
+		}
+		return st, err
+	}
+	for round := range 40 {
+		dir, other := fmt.Sprintf("/d%d", round), fmt.Sprintf("/e%d", round)
+		file := dir + "/sub/f"
+		want("mkdir", errors.Join(changer.Mkdir(dir, 0o755), changer.Mkdir(dir+"/sub", 0o755)), nil)
+		put(t, changer, file, []byte("one"))
+		st, err := look(file)
+		want("stat", err, nil)
+		if st.Size != 3 {
+			t.Fatalf("round %d: %d bytes", round, st.Size)
+		}
+		put(t, changer, file, []byte("longer"))
+		want("chmod", changer.Chmod(file, 0o640), nil)
+		if st, err = looker.Stat(file); err != nil || st.Size != 6 || st.Mode&0o777 != 0o640 {
+			t.Fatalf("round %d: %+v, %v after a write and a chmod", round, st, err)
+		}
+		put(t, changer, dir+"/sub/new", []byte("replaced"))
+		want("rename", changer.Rename(dir+"/sub/new", file), nil)
+		if again, err := looker.Stat(file); err != nil || again.Ino == st.Ino || again.Size != 8 {
+			t.Fatalf("round %d: %+v, %v after it was replaced", round, again, err)
+		}
+		_, err = look(file)
+		want("stat", err, nil)
+		want("rename", changer.Rename(dir, other), nil)
+		_, err = looker.Stat(file)
+		want("stat of a renamed directory's file", err, syscall.ENOENT)
+		_, err = look(other + "/sub/f")
+		want("stat under the new name", err, nil)
+		want("unlink", changer.Unlink(other+"/sub/f"), nil)
+		_, err = looker.Stat(other + "/sub/f")
+		want("stat of a removed file", err, syscall.ENOENT)
+		want("rmdir", changer.Rmdir(other+"/sub"), nil)
+		_, err = looker.Open(other+"/sub/f", unix.O_CREAT|unix.O_RDWR, 0o644)
+		want("create in a removed directory", err, syscall.ENOENT)
+		want("mkdir", changer.Mkdir(other+"/sub", 0o755), nil)
+		put(t, looker, other+"/sub/f", []byte("in the new one"))
+		if got := get(t, changer, other+"/sub/f"); string(got) != "in the new one" {
+			t.Fatalf("round %d: %q", round, got)
+		}
 	}
 }
 

@@ -123,7 +123,7 @@ func (s *space) nextStep() (step uint32, ok bool) {
 	if s.reserve() >= s.aheadBytes {
 		return 0, false
 	}
-	limit := uint32(min(uint64(len(s.buddy.blocks)+1)<<maxOrder, s.buddy.capacity) / stepPages)
+	limit := uint32(min(uint64(len(s.buddy.blocks)+1)<<maxOrder+uint64(s.aheadBytes)>>pageBits, s.buddy.capacity) / stepPages)
 	for step := uint32(0); step < limit; step++ {
 		word := step / 64
 		if int(word) < len(s.prepared) && s.prepared[word] == ^uint64(0) {

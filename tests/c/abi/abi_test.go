@@ -236,7 +236,7 @@ func TestExportedSymbols(t *testing.T) {
 	}
 }
 
-// Thread-local memory of the library is scarce: dlopen fails when there is too much (LESSONS of others: a large __thread array).
+// Thread-local memory of the library is scarce: dlopen fails when there is too much.
 func TestThreadLocalMemoryIsSmall(t *testing.T) {
 	lib, err := elf.Open(filepath.Join(library(t), soname))
 	if err != nil {
