@@ -29,7 +29,7 @@ C_SOURCES = $(shell find capi examples include tests ucx -type f \( -name '*.c' 
 .PHONY: help deps deps-lint deps-bench build demo bench test test-go test-race test-c test-fortran test-cpp test-python test-examples test-posix test-model test-fault fuzz lint format docs install clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## install the Debian packages that are missing (nothing if they are there)
 	@scripts/deps.sh build

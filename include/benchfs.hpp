@@ -168,6 +168,9 @@ template <typename Span, typename Step> std::size_t transfer(Span buffer, bool w
             done += static_cast<std::size_t>(n);
         }
         /* After a short write the next one tells why. */
+        if (n == 0 && writes && asked > 0) {
+            settle(-EIO, ec); /* would never end */
+        }
         if (n <= 0 || done == buffer.size() || (!writes && static_cast<std::size_t>(n) < asked)) {
             return done;
         }

@@ -81,6 +81,14 @@ func Run(t *testing.T, variables []string, name string, args ...string) string {
 	return out
 }
 
+// ShortWrites is a variable for the environment of a program that makes its writes short (src/short_writes.c).
+func ShortWrites(t *testing.T) string {
+	t.Helper()
+	shim := filepath.Join(t.TempDir(), "short_writes.so")
+	Run(t, nil, Tool(t, "CC", "gcc"), "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-Iinclude", "-o", shim, "tests/bindings/src/short_writes.c", "-ldl")
+	return "LD_PRELOAD=" + shim
+}
+
 // Everywhere runs a test embedded and on two daemons; run starts a command there and returns what it prints.
 func Everywhere(t *testing.T, test func(t *testing.T, run func(args ...string) string)) {
 	t.Run("embedded", func(t *testing.T) {

@@ -13,11 +13,13 @@ import (
 var strict = []string{"-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Wold-style-cast", "-Wnon-virtual-dtor", "-Werror", "-Iinclude"}
 
 func TestCalls(t *testing.T) {
+	shortWrites := bindings.ShortWrites(t)
 	for _, standard := range []string{"-std=c++17", "-std=c++20"} {
 		t.Run(standard, func(t *testing.T) {
 			program := filepath.Join(t.TempDir(), "calls")
-			args := append([]string{standard, "-fsanitize=undefined", "-fno-sanitize-recover", "-o", program, "tests/cpp/src/calls.cc", "tests/cpp/src/other.cc"}, strict...)
+			args := append([]string{standard, "-o", program, "tests/cpp/src/calls.cc", "tests/cpp/src/other.cc"}, strict...)
 			bindings.Run(t, nil, bindings.Tool(t, "CXX", "g++"), append(args, bindings.Link(t)...)...)
+			bindings.Run(t, []string{shortWrites}, program)
 			bindings.Everywhere(t, func(t *testing.T, run func(args ...string) string) {
 				if out := run(program); out != "" {
 					t.Errorf("it prints %q", out)
@@ -25,6 +27,13 @@ func TestCalls(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestMoreThanOneCallMoves(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "big")
+	args := append([]string{"-std=c++17", "-O1", "-o", program, "tests/cpp/src/big.cc"}, strict...)
+	bindings.Run(t, nil, bindings.Tool(t, "CXX", "g++"), append(args, bindings.Link(t)...)...)
+	bindings.Run(t, nil, program)
 }
 
 func TestTheDocumentsExample(t *testing.T) {

@@ -8,21 +8,51 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/benchfs/benchfs/tests/bindings"
 )
 
-// strict: the standard that the module keeps to, and no temporary arrays where none are meant is not checked: sections are copied on purpose.
+// strict: the standard that the module keeps to. That arrays are copied is not checked: sections are, on purpose.
 var strict = []string{"-std=f2018", "-pedantic", "-Wall", "-Wextra", "-Wimplicit-interface", "-Werror", "-O1", "-g", "-fcheck=bounds,mem,pointer,recursion"}
 
-// program compiles the module, check.f90 and one program.
+var module struct {
+	once sync.Once
+	dir  string
+}
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if module.dir != "" {
+		_ = os.RemoveAll(module.dir)
+	}
+	os.Exit(status)
+}
+
+// compiled is a directory with the module and check.f90, compiled once.
+func compiled(t *testing.T) string {
+	t.Helper()
+	module.once.Do(func() {
+		dir, err := os.MkdirTemp("", "benchfs-fortran-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		module.dir = dir
+		for _, source := range []string{"fortran/benchfs.f90", "tests/fortran/src/check.f90"} {
+			bindings.Run(t, nil, bindings.Tool(t, "FC", "gfortran"), append([]string{"-J" + dir, "-c", source, "-o", filepath.Join(dir, filepath.Base(source)+".o")}, strict...)...)
+		}
+	})
+	return module.dir
+}
+
+// program compiles a program against the module.
 func program(t *testing.T, source string) string {
 	t.Helper()
-	dir := t.TempDir()
-	out := filepath.Join(dir, "program")
-	args := append([]string{"-J" + dir, "-o", out}, strict...)
-	args = append(args, "fortran/benchfs.f90", "tests/fortran/src/check.f90", source)
+	dir := compiled(t)
+	out := filepath.Join(t.TempDir(), "program")
+	args := append([]string{"-I" + dir, "-o", out}, strict...)
+	args = append(args, source, dir+"/benchfs.f90.o", dir+"/check.f90.o")
 	bindings.Run(t, nil, bindings.Tool(t, "FC", "gfortran"), append(args, bindings.Link(t)...)...)
 	return out
 }
@@ -43,6 +73,14 @@ func TestArrays(t *testing.T) {
 			t.Errorf("it prints %q", out)
 		}
 	})
+}
+
+func TestShortWritesGoOn(t *testing.T) {
+	bindings.Run(t, []string{bindings.ShortWrites(t)}, program(t, "tests/fortran/src/arrays.f90"))
+}
+
+func TestMoreThanOneCallMoves(t *testing.T) {
+	bindings.Run(t, nil, program(t, "tests/fortran/src/big.f90"))
 }
 
 func TestTheDocumentsExample(t *testing.T) {
@@ -79,12 +117,7 @@ end program derived
 	if err := os.WriteFile(source, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	out, err := bindings.Try(t, nil, bindings.Tool(t, "FC", "gfortran"), "-J"+dir, "-o", dir+"/x", "-c", "fortran/benchfs.f90")
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	out, err = bindings.Try(t, nil, bindings.Tool(t, "FC", "gfortran"), "-J"+dir, "-o", dir+"/y", "-c", source)
+	out, err := bindings.Try(t, nil, bindings.Tool(t, "FC", "gfortran"), "-I"+compiled(t), "-o", filepath.Join(t.TempDir(), "derived.o"), "-c", source)
 	if err == nil || !strings.Contains(out, "no specific subroutine") {
 		t.Errorf("it compiles, or fails for another reason: %v\n%s", err, out)
 	}
