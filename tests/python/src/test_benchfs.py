@@ -120,6 +120,26 @@ class Files(Case):
         with self.assertRaises(ValueError):
             benchfs.File(self.path("a"), "q")
 
+    def test_offsets(self):
+        far = 5 << 30
+        with benchfs.File(self.path("far"), "w+") as f:
+            self.assertEqual(f.pwrite(b"abc", far), 3)
+            self.assertEqual(f.pread(10, far - 1), b"\0abc")
+            self.assertEqual(f.writev([b"d", b"e"], far + 3), 2)
+            buffer = bytearray(5)
+            self.assertEqual(f.readv([buffer], far), 5)
+            self.assertEqual(f.iwrite(b"E", far + 4).wait(), 1)
+            self.assertEqual(f.iread(buffer, far).wait(), 5)
+            self.assertEqual(bytes(buffer), b"abcdE")
+            self.assertEqual(f.seek(-2, os.SEEK_END), far + 3)
+            self.assertEqual(f.readall(), b"dE")
+            f.truncate(far + 1)
+            f.fallocate(far, 100, keep_size=True)
+            self.assertEqual(f.stat().st_size, far + 1)
+            self.assertEqual(f.locate(far)[-1].offset + f.locate(far)[-1].length, far + 1)
+        benchfs.truncate(self.path("far"), far)
+        self.assertEqual(benchfs.stat(self.path("far")).st_size, far)
+
     def test_vectors(self):
         with benchfs.File(self.path("v"), "w+") as f:
             self.assertEqual(f.writev([b"abc", b"", bytearray(b"de")]), 5)
@@ -210,6 +230,10 @@ class Files(Case):
             gc.collect()
             self.assertEqual(f.preadinto(array, 0), 1 << 20)
         self.assertTrue((array == 7).all())
+        address = array.ctypes.data
+        del array
+        gc.collect()
+        self.assertEqual(benchfs.lib.benchfs_mem_free(address), -errno.EINVAL)  # it is free
         with self.assertRaises(MemoryError):
             benchfs.alloc(0)
 
