@@ -17,6 +17,7 @@ It does not survive fork(): with multiprocessing use the start method "spawn" (o
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import errno as _errno
@@ -283,9 +284,31 @@ def init(config_file: Optional[Path] = None, config_text: Optional[str] = None, 
     _check(lib.benchfs_init_version(_API_VERSION, byref(options)))
 
 
+# What open() has given out: their buffers are written before the session ends, or the program.
+_open_files: "weakref.WeakSet[Any]" = weakref.WeakSet()
+
+
+def _flush() -> None:
+    for file in list(_open_files):
+        if not file.closed:
+            file.flush()
+
+
+def _flush_at_exit(pid: int) -> None:
+    if os.getpid() == pid:  # not in a child, which has copies of the buffers
+        _flush()
+
+
+atexit.register(_flush_at_exit, os.getpid())
+
+
 def finalize() -> int:
-    """End what init() started; how many handles were still open."""
-    return _check(lib.benchfs_finalize())
+    """End what init() started; how many handles were still open. The buffers of files are written first."""
+    try:
+        _flush()
+    finally:
+        left_open = lib.benchfs_finalize()
+    return _check(left_open)
 
 
 @contextlib.contextmanager
@@ -661,9 +684,9 @@ def open(path: Path, mode: str = "r", buffering: int = -1, encoding: Optional[st
     if buffering == 0:
         return raw
     buffered = BufferedFile(raw, buffering if buffering > 1 else 1 << 20)
-    if not text:
-        return buffered
-    return io.TextIOWrapper(buffered, encoding, errors, newline, line_buffering=buffering == 1)
+    file: Any = io.TextIOWrapper(buffered, encoding, errors, newline, line_buffering=buffering == 1) if text else buffered
+    _open_files.add(file)
+    return file
 
 
 # ---- Attributes ----

@@ -11,6 +11,7 @@ import pickle
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import unittest
 import zipfile
@@ -366,6 +367,31 @@ class Sessions(unittest.TestCase):
             left.close()
         self.assertRegex(benchfs.version(), r"^\d+\.\d+\.\d+")
         self.assertEqual(benchfs.strerror(-errno.ENOENT), benchfs.strerror(errno.ENOENT))
+
+    def test_buffers_are_written_before_the_end(self):
+        directory = tempfile.mkdtemp(dir=sys.argv[1])
+        text = "[store]\ndata_dir = %s\n" % json.dumps(directory)
+        ends = {
+            "finalize": "benchfs.finalize()",
+            "exit": "pass",
+            "child": "pid = os.fork()\nif pid == 0: sys.exit()\nassert os.waitpid(pid, 0)[1] == 0",
+        }
+        for name, end in ends.items():
+            code = f"""
+import benchfs, os, sys
+benchfs.init(config_text={text!r}, mode=benchfs.MODE_EMBEDDED)
+t = benchfs.open("/{name}.t", "w")
+t.write("text")
+b = benchfs.open("/{name}.b", "wb")
+b.write(b"bytes")
+{end}
+"""
+            out = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+            self.assertEqual((out.returncode, out.stdout), (0, b""))
+        with benchfs.session(config_text=text, mode=benchfs.MODE_EMBEDDED):
+            for name in ends:
+                with benchfs.open(f"/{name}.t") as t, benchfs.open(f"/{name}.b", "rb") as b:
+                    self.assertEqual((name, t.read(), b.read()), (name, "text", b"bytes"))
 
     def test_every_function_is_declared(self):
         for name in benchfs._FUNCTIONS:
