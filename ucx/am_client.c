@@ -27,6 +27,7 @@ struct bfs_group {
     int        polling; /* asleep on the event descriptor, not on the futex */
     int        phase;   /* of bfs_expire */
     int64_t    budget, deadline;
+    int64_t    look; /* when to look next whether the servers live; 0: not waiting for long yet */
     bfs_group *next;
 };
 
@@ -495,6 +496,19 @@ static void bfs_sleep(bfs_client *client, bfs_group *group)
         bfs_bury_dead(client, group);
 }
 
+/*
+ * Looks after the servers now and then, for a driver that never comes to sleep: what a dead process has left in a worker's queues can keep it busy, or
+ * from being armed, for ever. → whether the deadline has passed.
+ */
+static int bfs_look(bfs_client *client, bfs_group *group, int64_t now)
+{
+    if (group->look != 0 && now >= group->look)
+        bfs_bury_dead(client, group);
+    if (group->look == 0 || now >= group->look)
+        group->look = now + BFS_LIVENESS_NS;
+    return now >= bfs_deadline(group);
+}
+
 static void bfs_drive(bfs_client *client, bfs_group *group)
 {
     bfs_waiter *waiter = &client->waiter;
@@ -506,7 +520,7 @@ static void bfs_drive(bfs_client *client, bfs_group *group)
             break;
         if (__atomic_load_n(&client->want, __ATOMIC_RELAXED) != 0)
             bfs_let_in(client);
-        if (polls % 1024 == 0 && bfs_now() >= bfs_deadline(group))
+        if (polls % 1024 == 0 && bfs_look(client, group, bfs_now()))
             break;
         if (progress != 0) {
             waiter->idle = 0;
@@ -519,7 +533,7 @@ static void bfs_drive(bfs_client *client, bfs_group *group)
             bfs_unlock(client);
             int64_t now = bfs_yield(waiter);
             bfs_lock(client);
-            if (now >= bfs_deadline(group))
+            if (bfs_look(client, group, now))
                 break;
         } else {
             client->driving = 0;

@@ -48,8 +48,8 @@ const (
 	atIncarnation = 64
 	atEpoch       = 128
 
-	// maxSlots bounds the chunks of a shard that have a place on the board at one time. The file is sparse.
-	maxSlots   = 1 << 20
+	// maxSlots bounds the chunks of a shard that have a place on the board at one time.
+	maxSlots   = 1 << 18
 	boardBytes = headerBytes + 8*maxSlots
 
 	// maxCells bounds the threads, of all processes together, that use places of a shard at one time.
@@ -231,6 +231,9 @@ func mapFile(path string, bytes int64, write, create bool) ([]byte, error) {
 		}
 		err = unix.Ftruncate(fd, bytes)
 	}
+	if err == nil && create {
+		err = allocate(fd, bytes, stat.Size != bytes)
+	}
 	var memory []byte
 	if err == nil {
 		memory, err = unix.Mmap(fd, 0, int(bytes), prot, unix.MAP_SHARED)
@@ -239,6 +242,36 @@ func mapFile(path string, bytes int64, write, create bool) ([]byte, error) {
 		return nil, fserr.New("map", path, fserr.Errno(err), err)
 	}
 	return memory, nil
+}
+
+// allocate backs a file with space: a store to a page for which there is none would be a SIGBUS.
+func allocate(fd int, bytes int64, empty bool) error {
+	for {
+		err := unix.Fallocate(fd, 0, 0, bytes)
+		switch err {
+		case unix.EINTR:
+			continue
+		case unix.EOPNOTSUPP, unix.ENOSYS:
+			if !empty { // it was filled when it was made, and clients of an earlier daemon may be using it
+				return nil
+			}
+			return fill(fd, bytes)
+		}
+		return err
+	}
+}
+
+// fill writes zeros, where a file system cannot allocate otherwise.
+func fill(fd int, bytes int64) error {
+	zeros := make([]byte, 64<<10)
+	for off := int64(0); off < bytes; {
+		n, err := unix.Pwrite(fd, zeros[:min(int64(len(zeros)), bytes-off)], off)
+		if err != nil && err != unix.EINTR {
+			return err
+		}
+		off += int64(max(n, 0))
+	}
+	return nil
 }
 
 func openFile(path string, flags int) (fd int, err error) {

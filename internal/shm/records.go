@@ -16,7 +16,7 @@ const RecordWords = 13
 
 const (
 	recordBytes  = 128
-	maxRecords   = 1 << 18
+	maxRecords   = 1 << 16
 	recordsName  = "records"
 	recordsBytes = maxRecords*recordBytes + 8*NameBuckets
 )

@@ -305,7 +305,7 @@ func TestRecords(t *testing.T) {
 	dir := t.TempDir()
 	b := board(t, dir, func(uint32, uint64) bool { return true })
 	v := attach(t, dir)
-	const number, newer = 5, 5 + 1<<18
+	const number, newer = 5, 5 + 1<<16
 	words := func(fact, n uint64) (w [shm.RecordWords]uint64) {
 		for i := range w {
 			w[i] = n
