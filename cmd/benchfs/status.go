@@ -38,6 +38,9 @@ type nodeReport struct {
 	Incarnation uint64   `json:"incarnation,omitempty"`
 	Build       string   `json:"build,omitempty"`
 	Transports  []string `json:"transports,omitempty"` // that this client uses to its shards
+
+	// What processes of this machine can do with the shards' memory.
+	NearShards []client.NearShard `json:"near_shards,omitempty"`
 }
 
 type usageReport struct {
@@ -156,6 +159,13 @@ func (r *report) ask(ctx context.Context, s *session) error {
 			r.Nodes = append(r.Nodes, nodeReport{Node: n.ID, State: "alive", Shards: int(n.Shards), FirstShard: n.FirstShard, SameHost: n.HostID == registry.HostID()})
 		}
 	}
+	for _, near := range s.NearShards(ctx) {
+		for i := range r.Nodes {
+			if n := &r.Nodes[i]; near.Shard >= n.FirstShard && near.Shard < n.FirstShard+uint32(n.Shards) {
+				n.NearShards = append(n.NearShards, near)
+			}
+		}
+	}
 	stats, ok := s.Stats().(client.Stats)
 	if !ok {
 		return errors.New("statistics of the client are of another kind")
@@ -184,11 +194,25 @@ func (r *report) print() error {
 	}
 	fmt.Println()
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NODE\tSTATE\tSHARDS\tPID\tLISTEN\tTRANSPORT")
+	fmt.Fprintln(w, "NODE\tSTATE\tSHARDS\tPID\tLISTEN\tTRANSPORT\tSHORTCUT")
 	for _, n := range r.Nodes {
-		fmt.Fprintf(w, "%d\t%s\t%d\t%s\t%s\t%s\n", n.Node, n.State, n.Shards, orDash(n.PID), orDash(n.Listen), orDash(strings.Join(n.Transports, " ")))
+		fmt.Fprintf(w, "%d\t%s\t%d\t%s\t%s\t%s\t%s\n", n.Node, n.State, n.Shards, orDash(n.PID), orDash(n.Listen),
+			orDash(strings.Join(n.Transports, " ")), orDash(n.shortcut()))
 	}
 	return w.Flush()
+}
+
+// shortcut is NearShards in two words. The first shard speaks for the node.
+func (n *nodeReport) shortcut() string {
+	switch {
+	case len(n.NearShards) == 0:
+		return ""
+	case n.NearShards[0].Shortcut == client.ShortcutOff:
+		return client.ShortcutOff
+	case n.NearShards[0].HugePages:
+		return n.NearShards[0].Shortcut + ", huge pages"
+	}
+	return n.NearShards[0].Shortcut + ", small pages"
 }
 
 func orDash[T comparable](v T) string {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"encoding/json"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,7 @@ type shortcut struct {
 type reach struct {
 	view     *shm.View
 	segments *shm.Segments
+	huge     bool
 	asked    time.Time
 }
 
@@ -89,6 +91,34 @@ func (s *shortcut) known(shard uint32) *reach {
 		return r
 	}
 	return nil
+}
+
+// NearShard is what this process can do with the memory of a shard of its own machine.
+type NearShard struct {
+	Shard     uint32 `json:"shard"`
+	Shortcut  string `json:"shortcut"`   // one of the Shortcut modes: off when the shard cannot be reached into
+	HugePages bool   `json:"huge_pages"` // what is there to be mapped is huge pages
+}
+
+// NearShards tells of all shards of this machine, attaching to those that it has not been attached to.
+func (c *Client) NearShards(ctx context.Context) []NearShard {
+	var list []NearShard
+	if c.shortcut == nil {
+		return list
+	}
+	o := c.prepare(ctx, opStatfs)
+	defer o.release()
+	for shard := range c.shards() {
+		if !c.near(shard) {
+			continue
+		}
+		s := NearShard{Shard: shard, Shortcut: ShortcutOff}
+		if r := o.reachOf(shard); r != nil {
+			s.Shortcut, s.HugePages = c.o.Shortcut, r.huge
+		}
+		list = append(list, s)
+	}
+	return list
 }
 
 // reachable is known without the rest: for what is done by message when it is not there.
@@ -187,7 +217,7 @@ func (s *shortcut) open(r *reach, text []byte) {
 	if err != nil {
 		return
 	}
-	r.view = view
+	r.view, r.huge = view, a.Huge
 	r.segments = shm.NewSegments(a.Segments, a.SegmentBytes, s.write, a.Huge, s.budget)
 }
 
