@@ -268,7 +268,7 @@ class _Buffer:
 def _vector(buffers: Sequence[Any], writable: bool) -> Iterator[Any]:
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(_Buffer(b, writable)) for b in buffers]
-        yield (_Iovec * len(held))(*((b.address, b.size) for b in held))
+        yield (_Iovec * len(held))(*(_Iovec(b.address, b.size) for b in held))
 
 
 # ---- Session ----
@@ -683,7 +683,7 @@ def open(path: Path, mode: str = "r", buffering: int = -1, encoding: Optional[st
     raw = File(path, mode.replace("t", ""), dir_fd=dir_fd)
     if buffering == 0:
         return raw
-    buffered = BufferedFile(raw, buffering if buffering > 1 else 1 << 20)
+    buffered: Any = BufferedFile(raw, buffering if buffering > 1 else 1 << 20)
     file: Any = io.TextIOWrapper(buffered, encoding, errors, newline, line_buffering=buffering == 1) if text else buffered
     _open_files.add(file)
     return file
@@ -704,7 +704,7 @@ def _timespecs(times: Optional[tuple[float, float]], ns: Optional[tuple[int, int
         ns = (round(times[0] * 10**9), round(times[1] * 10**9))
     if ns is None:
         return None
-    return (_Timespec * 2)(*(divmod(n, 10**9) for n in ns))
+    return (_Timespec * 2)(*(_Timespec(*divmod(n, 10**9)) for n in ns))
 
 
 def stat(path: Path, *, dir_fd: Optional[int] = None, follow_symlinks: bool = True) -> os.stat_result:
