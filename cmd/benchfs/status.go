@@ -103,8 +103,10 @@ func (g *globals) status(ctx context.Context) (*report, error) {
 		}
 	}
 	hasty := *g
-	if cfg.Origin("rpc.call_timeout") == "default" { // who asks for the status expects that something may be wrong
-		hasty.set = append([]string{"rpc.call_timeout=5s"}, g.set...)
+	for key, value := range map[string]string{"rpc.call_timeout": "5s", "cluster.join_timeout": "5s"} {
+		if cfg.Origin(key) == "default" { // who asks for the status expects that something may be wrong
+			hasty.set = append([]string{key + "=" + value}, hasty.set...)
+		}
 	}
 	err = hasty.with(ctx, func(s *session) error { return r.ask(ctx, s) })
 	if errors.Is(err, errUsage) {

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -99,6 +102,7 @@ func freezeDaemon(t *testing.T, settings map[string]string) {
 			}
 		}
 		freeze(syscall.SIGSTOP)
+		awaitStopped(t, c.PID(0))
 		begin := time.Now()
 		_, err = a.Pwrite(fd, bytes.Repeat([]byte("lost"), size/4), 0)
 		took := time.Since(begin)
@@ -125,5 +129,29 @@ func freezeDaemon(t *testing.T, settings map[string]string) {
 	}
 	if err := a.Close(fd); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// awaitStopped waits until no thread of a process runs any more: the signal takes its time to reach those on other cores.
+func awaitStopped(t *testing.T, pid int) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil || len(threads) == 0 {
+			t.Fatal("no threads", err)
+		}
+		stopped := 0
+		for _, thread := range threads {
+			text, err := os.ReadFile(thread)
+			if err == nil && strings.HasPrefix(string(text[bytes.LastIndexByte(text, ')')+1:]), " T") {
+				stopped++
+			}
+		}
+		if stopped == len(threads) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d of %d threads have stopped", stopped, len(threads))
+		}
 	}
 }
