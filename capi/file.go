@@ -14,6 +14,12 @@ func bfsgo_open(dirfd C.int32_t, path *C.char, n C.size_t, flags C.int32_t, mode
 	return C.int64_t(library.Open(int32(dirfd), text(path, n), int32(flags), uint32(mode)))
 }
 
+//export bfsgo_open_inode
+func bfsgo_open_inode(ino C.uint64_t, flags C.int32_t) (rc C.int64_t) {
+	defer library.Guard((*int64)(&rc))
+	return C.int64_t(library.OpenInode(uint64(ino), int32(flags)))
+}
+
 //export bfsgo_close
 func bfsgo_close(fd C.int32_t) (rc C.int64_t) {
 	defer library.Guard((*int64)(&rc))

@@ -186,6 +186,12 @@ int benchfs_open(const char *path, int flags, mode_t mode)
     return benchfs_openat(BENCHFS_AT_FDCWD, path, flags, mode);
 }
 
+int benchfs_open_inode(uint64_t ino, int flags)
+{
+    REFUSE_IN_CHILD();
+    return (int)bfsgo_open_inode(ino, flags);
+}
+
 int benchfs_creat(const char *path, mode_t mode)
 {
     return benchfs_openat(BENCHFS_AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);

@@ -95,6 +95,7 @@ type UCX struct {
 type Client struct {
 	Workers int
 	Umask   int // −1: the process's own; ask ClientUmask
+	Prefix  string
 }
 
 // Data says how file data moves between an application and the shards of its own machine.

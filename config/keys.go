@@ -203,6 +203,9 @@ var keys = []Key{
 	{Name: "client.umask", Type: Mode,
 		Doc:   `The umask of new files and directories, octal. Empty: the process's own at init.`,
 		field: func(c *Config) any { return &c.Client.Umask }},
+	{Name: "client.prefix", Type: String,
+		Doc:   `The directory under which programs see this file system, when the interposer shows it to them. An absolute symbolic link that leads under it starts at the root of the file system, every other one leads out of it: EREMOTE. Empty: every absolute link starts at the root.`,
+		field: func(c *Config) any { return &c.Client.Prefix }},
 
 	{Name: "cache.mode", Type: String, Default: CacheOff, OneOf: []string{CacheOff, CacheCloseToOpen},
 		Doc:   `"off": nothing is kept. "close-to-open": data that was read is kept and checked at open only; until a process opens the file again it may not see what others have written.`,

@@ -138,7 +138,7 @@ module benchfs
   ! ---- Procedures ----
   public :: benchfs_init, benchfs_init_version, benchfs_finalize, benchfs_version, benchfs_is_distributed, benchfs_strerror
   public :: benchfs_last_error, benchfs_stats
-  public :: benchfs_open, benchfs_openat, benchfs_creat, benchfs_close, benchfs_dup, benchfs_lseek
+  public :: benchfs_open, benchfs_openat, benchfs_open_inode, benchfs_creat, benchfs_close, benchfs_dup, benchfs_lseek
   public :: benchfs_read, benchfs_write, benchfs_pread, benchfs_pwrite
   public :: benchfs_readv, benchfs_writev, benchfs_preadv, benchfs_pwritev
   public :: benchfs_iread, benchfs_iwrite, benchfs_test, benchfs_wait, benchfs_waitall, benchfs_cancel

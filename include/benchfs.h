@@ -281,6 +281,20 @@ BENCHFS_API int benchfs_open(const char *path, int flags, mode_t mode);
 BENCHFS_API int benchfs_openat(int dirfd, const char *path, int flags, mode_t mode);
 
 /*
+ * Open a file or directory by its number, the st_ino of benchfs_fstat: what another process of the same user has open, e.g. the parent
+ * of a fork, can be opened in this one, also when it has no name any more. flags are those of benchfs_open without
+ * O_CREAT, O_EXCL and O_TRUNC. Permissions are not looked at: who knows the number was allowed to open the file.
+ *
+ * Owns:       the handle is the caller's: benchfs_close.
+ * Threads:    any.
+ * Blocks:     yes.
+ * After fork: -ECHILD.
+ * Errors:     [any] ESTALE (no such inode any more), EISDIR (a directory to be written), ENOTDIR (O_DIRECTORY), ELOOP (a
+ *             symbolic link), EINVAL (flags), EMFILE.
+ */
+BENCHFS_API int benchfs_open_inode(uint64_t ino, int flags);
+
+/*
  * benchfs_open with O_CREAT | O_WRONLY | O_TRUNC.
  *
  * Owns:       the handle is the caller's: benchfs_close.

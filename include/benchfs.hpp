@@ -388,6 +388,11 @@ class file : public detail::owner<benchfs_close>
         : owner(detail::check(benchfs_openat(directory.handle(), path.c_str(), flags, mode)))
     {
     }
+    /* The file or directory with this number (st_ino), whether it still has a name or not. */
+    static file by_inode(std::uint64_t ino, int flags = O_RDONLY)
+    {
+        return file(detail::check(benchfs_open_inode(ino, flags)));
+    }
     /* Another handle of the same open file, with the same offset. */
     file duplicate() const { return file(detail::check(benchfs_dup(handle()))); }
 

@@ -124,6 +124,7 @@ _FUNCTIONS = {
     "benchfs_stats": (c_ssize_t, [c_char_p, c_size_t]),
     "benchfs_open": (c_int, [_path, c_int, _mode]),
     "benchfs_openat": (c_int, [_fd, _path, c_int, _mode]),
+    "benchfs_open_inode": (c_int, [c_uint64, c_int]),
     "benchfs_creat": (c_int, [_path, _mode]),
     "benchfs_close": (c_int, [_fd]),
     "benchfs_dup": (c_int, [_fd]),
@@ -443,6 +444,16 @@ class File(io.RawIOBase):
             self._handle = _check(lib.benchfs_open(_encode(path), flags, permissions), path)
         else:
             self._handle = _check(lib.benchfs_openat(dir_fd, _encode(path), flags, permissions), path)
+
+    @classmethod
+    def by_inode(cls, ino: int, flags: int = os.O_RDONLY) -> "File":
+        """The file with this number (``st_ino``), whether it still has a name or not."""
+        file = cls.__new__(cls)
+        io.RawIOBase.__init__(file)
+        file.name, file._flags = f"inode {ino}", flags
+        file.mode = {os.O_RDONLY: "rb", os.O_WRONLY: "wb"}.get(flags & os.O_ACCMODE, "rb+")
+        file._handle = _check(lib.benchfs_open_inode(ino, flags), file.name)
+        return file
 
     @classmethod
     def _of(cls, handle: int, like: "File") -> "File":

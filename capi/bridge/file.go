@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/benchfs/benchfs/core/client"
+	"github.com/benchfs/benchfs/internal/inode"
 )
 
 // Open opens a file and returns its handle.
@@ -24,6 +25,20 @@ func (l *Library) Open(dirfd int32, path string, flags int32, mode uint32) int64
 		return l.fail(err)
 	}
 	return c.insert(kindFile, object{file: f}, path)
+}
+
+// OpenInode opens an inode by its number and returns its handle.
+func (l *Library) OpenInode(ino uint64, flags int32) int64 {
+	c, err := l.begin("open_inode")
+	if err != nil {
+		return l.fail(err)
+	}
+	defer c.end()
+	f, err := c.s.client.OpenInode(background, inode.Ino(ino), int(flags))
+	if err != nil {
+		return l.fail(err)
+	}
+	return c.insert(kindFile, object{file: f}, f.Name())
 }
 
 // Close removes a handle. The file is closed with its last handle, after the last call that uses it.

@@ -74,6 +74,10 @@ type Options struct {
 	PID      uint32
 	PIDStart uint64
 	Layout   layout.Layout // of new files whose directory says nothing; Strategy None: the server's default
+	// Prefix is the absolute path under which programs see the root, without a slash at its end; "": none. It decides what absolute
+	// symbolic links mean: under it they start at the root, elsewhere they lead out of the file system (EREMOTE). Without a Prefix all
+	// start at the root.
+	Prefix string
 	// Refresh gives the cluster map that holds now. It is asked when a server refuses ours, so that later calls know better;
 	// the call that was refused fails. May be nil.
 	Refresh func(ctx context.Context) (*layout.Map, error)

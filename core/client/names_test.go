@@ -223,6 +223,67 @@ func TestLinks(t *testing.T) {
 	})
 }
 
+// TestOpenInode: an open file is opened again by its number, also by another client and when it has no name any more.
+func TestOpenInode(t *testing.T) {
+	everywhere(t, func(t *testing.T, c *cluster) {
+		a, b := c.client(nil), c.client(nil)
+		ok(t, "mkdir", a.Mkdir(ctx, 0, "d", 0o755))
+		put(t, a, "f", []byte("body"))
+		f := open(t, a, "f", syscall.O_RDWR)
+		ino := inode.Ino(stat(t, a, "f").Ino)
+		ok(t, "unlink", a.Unlink(ctx, 0, "f"))
+		g, err := b.OpenInode(ctx, ino, syscall.O_RDWR)
+		ok(t, "open by number", err)
+		ok(t, "close", f.Close(ctx))
+		writeAt(t, g, []byte("B"), 0)
+		if got := readAt(t, g, 10, 0); string(got) != "Body" {
+			t.Fatalf("%q", got)
+		}
+		_, err = b.OpenInode(ctx, ino, syscall.O_RDONLY|syscall.O_DIRECTORY)
+		check(t, "a file as a directory", err, syscall.ENOTDIR)
+		_, err = b.OpenInode(ctx, ino, syscall.O_RDWR|syscall.O_TRUNC)
+		check(t, "O_TRUNC", err, syscall.EINVAL)
+		_, err = b.OpenInode(ctx, inode.Ino(stat(t, a, "d").Ino), syscall.O_RDWR)
+		check(t, "a directory to be written", err, syscall.EISDIR)
+		ok(t, "close", g.Close(ctx))
+		for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+			g, err = b.OpenInode(ctx, ino, syscall.O_RDONLY)
+			if err != nil || time.Now().After(end) {
+				break
+			}
+			ok(t, "close", g.Close(ctx))
+		}
+		check(t, "what is gone", err, syscall.ESTALE)
+	})
+}
+
+// TestPrefix: with a prefix, absolute symbolic links under it stay in the file system, and others are not mistaken for ours.
+func TestPrefix(t *testing.T) {
+	c := newCluster(t, 2, layout.RoundRobin, false)
+	a := c.client(func(o *client.Options) { o.Prefix = "/scratch" })
+	ok(t, "mkdir", a.Mkdir(ctx, 0, "d", 0o755))
+	ok(t, "mkdir", a.Mkdir(ctx, 0, "scratch", 0o755))
+	put(t, a, "d/f", []byte("body"))
+	for link, target := range map[string]string{"in": "/scratch/d/f", "root": "/scratch", "dir": "/scratch/d", "out": "/d/f", "like": "/scratchy/d/f", "rel": "d/f"} {
+		ok(t, "symlink", a.Symlink(ctx, target, 0, link))
+	}
+	for path, want := range map[string]syscall.Errno{"in": 0, "dir/f": 0, "root/d/f": 0, "rel": 0, "out": syscall.EREMOTE, "like": syscall.EREMOTE, "out/x": syscall.EREMOTE} {
+		f, err := a.Open(ctx, 0, path, syscall.O_RDONLY, 0)
+		if want != 0 {
+			check(t, path, err, want)
+			continue
+		}
+		ok(t, path, err)
+		if got := readAt(t, f, 10, 0); string(got) != "body" {
+			t.Errorf("%s: %q", path, got)
+		}
+		ok(t, "close", f.Close(ctx))
+	}
+	if target, err := a.Readlink(ctx, 0, "in"); err != nil || target != "/scratch/d/f" {
+		t.Errorf("%q %v", target, err)
+	}
+}
+
 func TestExclusiveCreate(t *testing.T) {
 	c := newCluster(t, 3, layout.RoundRobin, false)
 	var mu sync.Mutex

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"syscall"
 
 	"github.com/pkg/errors"
@@ -62,6 +63,51 @@ func (c *Client) Open(ctx context.Context, at At, path string, flags int, mode u
 	o := c.begin(ctx, opOpen)
 	f, err := o.open(at, path, flags, mode)
 	return f, o.end(path, err)
+}
+
+// OpenInode opens an inode by its number, whether it still has a name or not. flags are those of Open without those that make, cut or
+// select by kind. Permissions are not looked at: whoever has the number of an open file has been allowed to open it once, as with
+// descriptors that a child inherits. ESTALE when the inode is gone.
+func (c *Client) OpenInode(ctx context.Context, ino inode.Ino, flags int) (*File, error) {
+	o := c.begin(ctx, opOpen)
+	f, err := o.openInode(ino, flags)
+	return f, o.end(fmt.Sprintf("inode %d", ino), err)
+}
+
+func (o *op) openInode(ino inode.Ino, flags int) (*File, error) {
+	if err := checkFlags(flags); err != nil {
+		return nil, err
+	}
+	switch {
+	case flags&(unix.O_CREAT|unix.O_EXCL|unix.O_TRUNC) != 0:
+		return nil, errors.Wrap(syscall.EINVAL, "O_CREAT, O_EXCL or O_TRUNC")
+	case ino == 0 || ino.Shard() >= o.c.shards():
+		return nil, syscall.ESTALE
+	}
+	f := &File{c: o.c, name: fmt.Sprintf("inode %d", ino), handle: lastHandle.Add(1)}
+	f.flags.Store(int64(flags))
+	f.refs.Store(1)
+	attr, err := o.openHandle(ino, f.handle)
+	switch {
+	case errors.Is(err, errVanished):
+		return nil, syscall.ESTALE
+	case err != nil:
+		return nil, err
+	}
+	switch {
+	case attr.Kind == inode.Dir && access(flags)&mayWrite != 0:
+		err = syscall.EISDIR
+	case attr.Kind == inode.Symlink:
+		err = syscall.ELOOP
+	case attr.Kind != inode.Dir && flags&unix.O_DIRECTORY != 0:
+		err = syscall.ENOTDIR
+	}
+	if err != nil {
+		o.forget(f, ino)
+		return nil, err
+	}
+	o.c.inodes.attach(f, &attr)
+	return f, nil
 }
 
 func (o *op) open(at At, path string, flags int, mode uint32) (*File, error) {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"strings"
 	"syscall"
 
 	"github.com/pkg/errors"
@@ -106,6 +107,13 @@ func (w *walk) through(link inode.Ino, rest string, slash bool) (string, error) 
 	target, err := w.o.readlink(link)
 	if err != nil {
 		return "", err
+	}
+	if prefix := w.o.c.o.Prefix; prefix != "" && target != "" && target[0] == '/' {
+		inside, found := strings.CutPrefix(target, prefix)
+		if !found || inside != "" && inside[0] != '/' {
+			return "", errors.Wrapf(syscall.EREMOTE, "a symbolic link leads out of the file system, to %q", target)
+		}
+		target = "/" + inside
 	}
 	return splice(target, rest, slash)
 }

@@ -163,6 +163,7 @@ func makeClient(cfg *config.Config, p Process, id rpc.Identity, m *layout.Map, n
 		PID:             id.PID,
 		PIDStart:        id.PIDStart,
 		Layout:          lay,
+		Prefix:          cfg.Client.Prefix,
 	})
 	c = made
 	return made, err

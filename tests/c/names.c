@@ -49,6 +49,10 @@ TEST(at_calls)
     EQ(st.st_size, 4);
     OK(benchfs_fstatat(BENCHFS_AT_FDCWD, "", &st, AT_EMPTY_PATH));
     CHECK(S_ISDIR(st.st_mode));
+    OK(benchfs_fstat(fd, &st));
+    int same = GOOD(benchfs_open_inode(st.st_ino, O_RDWR));
+    EQ(benchfs_pread(same, &st, 0, 0), 0);
+    OK(benchfs_close(same));
     OK(benchfs_linkat(d, "l", d, "hard", AT_SYMLINK_FOLLOW));
     OK(benchfs_fstatat(d, "hard", &st, AT_SYMLINK_NOFOLLOW));
     CHECK(S_ISREG(st.st_mode));

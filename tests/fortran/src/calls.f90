@@ -218,6 +218,7 @@ contains
     call benchfs_fstatat(dir, 'link', other)
     call equal('st_ino', other%st_ino, st%st_ino)
     fd = benchfs_openat(dir, 'file', BENCHFS_O_RDWR)
+    call benchfs_close(benchfs_open_inode(st%st_ino, BENCHFS_O_RDONLY))
     call benchfs_statfs('/', sv)
     call that('statfs', sv%f_frsize > 0 .and. sv%f_blocks >= sv%f_bfree .and. sv%f_namemax == BENCHFS_NAME_MAX)
     call benchfs_fstatfs(fd, sv)
