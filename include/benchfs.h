@@ -81,6 +81,11 @@
 
 #ifdef __cplusplus
 extern "C" {
+#ifdef __GNUC__
+/* struct benchfs_lock and benchfs_lock() share a name, as struct stat and stat() do. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
 #endif
 
 #define BENCHFS_API_MAJOR 0
@@ -1041,7 +1046,7 @@ BENCHFS_API int benchfs_lock(int fd, int op, struct benchfs_lock *lock);
  * Owns:       nothing.
  * Threads:    any.
  * Blocks:     no.
- * After fork: 0.
+ * After fork: -ECHILD. The result is 0.
  * Errors:     0: not initialised; benchfs_last_error tells.
  */
 BENCHFS_API uint64_t benchfs_session(void);
@@ -1256,6 +1261,9 @@ BENCHFS_API int benchfs_fset_layout(int fd, const struct benchfs_layout *layout)
 BENCHFS_API int benchfs_locate(int fd, off_t offset, off_t length, struct benchfs_extent *extents, int max);
 
 #ifdef __cplusplus
+#ifdef __GNUC__
+#pragma GCC diagnostic pop
+#endif
 }
 #endif
 
