@@ -585,6 +585,58 @@ ssize_t benchfs_readlink(const char *path, char *buf, size_t size)
     return benchfs_readlinkat(BENCHFS_AT_FDCWD, path, buf, size);
 }
 
+/* ==== Locks ==== */
+
+static int check_lock(const struct benchfs_lock *lock)
+{
+    REFUSE_IF(lock == NULL, EFAULT, "lock is NULL");
+    REFUSE_IF(lock->size < sizeof *lock || lock->size > 4096, EINVAL, "lock.size is not sizeof(struct benchfs_lock)");
+    REFUSE_IF(asks_for_more(lock, lock->size, sizeof *lock), EINVAL,
+              "lock with fields that this library does not know");
+    return 0;
+}
+
+/* Go decides who gets the lock; the wait is here, where a signal ends it. */
+static int wait_for_lock(int fd, struct benchfs_lock *lock)
+{
+    /* Not on the stack: a handler that leaves by longjmp must not have another thread write into somebody else's frame. */
+    uint32_t *over = calloc(1, sizeof *over);
+    REFUSE_IF(over == NULL, ENOMEM, "lock: out of memory");
+    int64_t id = bfsgo_lock_begin(fd, lock, over);
+    int rc = (int)id;
+    if (id > 0) {
+        int slept = bfs_sleep(over);
+        rc = (int)bfsgo_lock_end(id, !slept);
+    }
+    free(over);
+    return rc;
+}
+
+int benchfs_lock(int fd, int op, struct benchfs_lock *lock)
+{
+    REFUSE_IN_CHILD();
+    CHECK(check_lock(lock));
+    REFUSE_IF(op < BENCHFS_LOCK_TRY || op > BENCHFS_LOCK_LEAVE, EINVAL, "lock: unknown operation");
+    if (op == BENCHFS_LOCK_TEST)
+        return (int)bfsgo_lock(fd, op, lock);
+    struct benchfs_lock asked = *lock;
+    if (asked.pid == 0)
+        asked.pid = (int)getpid();
+    if (op == BENCHFS_LOCK_WAIT && asked.type != F_UNLCK)
+        return wait_for_lock(fd, &asked);
+    return (int)bfsgo_lock(fd, op == BENCHFS_LOCK_WAIT ? BENCHFS_LOCK_TRY : op, &asked);
+}
+
+uint64_t benchfs_session(void)
+{
+    uint64_t session = 0;
+    if (atomic_load_explicit(&forked, memory_order_relaxed)) {
+        refuse(ECHILD, "this process is a fork of the one that uses BenchFS: exec first");
+        return 0;
+    }
+    return bfsgo_session(&session) < 0 ? 0 : session;
+}
+
 /* ==== Directory streams ==== */
 
 int benchfs_opendir(const char *path)

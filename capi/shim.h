@@ -33,6 +33,13 @@ void bfs_set_static_error(const char *text);
 /* The text set last, or "". */
 const char *bfs_error(void);
 
+/* Sleeping until another thread says so (wait.c). */
+
+/* Waits until *over is not 0. 0 if a signal handler ran first that was installed without SA_RESTART. */
+int bfs_sleep(uint32_t *over);
+/* Sets *over, and wakes who sleeps on it. It may be called from Go, on any thread. */
+void bfs_wake(uint32_t *over);
+
 /* What bfsgo_init is to know of the process (process.c). */
 
 /* Copies the BENCHFS_* variables of the environment as bfs_init.environment wants them. Free with free(); NULL: no memory. */

@@ -38,6 +38,8 @@ module benchfs
   integer(c_int), parameter, public :: BENCHFS_KIND_DIR = 4, BENCHFS_KIND_FILE = 8, BENCHFS_KIND_SYMLINK = 10
   integer(c_int), parameter, public :: BENCHFS_LAYOUT_DEFAULT = 0, BENCHFS_LAYOUT_ROUND_ROBIN = 1, BENCHFS_LAYOUT_HASH = 2
   integer(c_int), parameter, public :: BENCHFS_LAYOUT_LOCAL = 3
+  integer(c_int), parameter, public :: BENCHFS_LOCK_TRY = 1, BENCHFS_LOCK_WAIT = 2, BENCHFS_LOCK_TEST = 3, BENCHFS_LOCK_LEAVE = 4
+  integer(c_int), parameter, public :: BENCHFS_LOCK_RANGE = 0, BENCHFS_LOCK_FILE = 1
 
   ! Those of the system, with BENCHFS_ before them: flags are added up, as in BENCHFS_O_CREAT + BENCHFS_O_RDWR.
   integer(c_int), parameter, public :: BENCHFS_O_RDONLY = 0, BENCHFS_O_WRONLY = 1, BENCHFS_O_RDWR = 2
@@ -52,10 +54,12 @@ module benchfs
   integer(c_int), parameter, public :: BENCHFS_AT_EACCESS = int(z'200'), BENCHFS_AT_SYMLINK_FOLLOW = int(z'400')
   integer(c_int), parameter, public :: BENCHFS_AT_EMPTY_PATH = int(z'1000')
   integer(c_int), parameter, public :: BENCHFS_FALLOC_FL_KEEP_SIZE = 1
+  integer(c_int), parameter, public :: BENCHFS_F_RDLCK = 0, BENCHFS_F_WRLCK = 1, BENCHFS_F_UNLCK = 2
   integer(c_int), parameter, public :: BENCHFS_S_IFMT = int(o'170000'), BENCHFS_S_IFDIR = int(o'40000')
   integer(c_int), parameter, public :: BENCHFS_S_IFREG = int(o'100000'), BENCHFS_S_IFLNK = int(o'120000')
   integer(c_long), parameter, public :: BENCHFS_UTIME_NOW = 1073741823, BENCHFS_UTIME_OMIT = 1073741822
-  integer(c_int), parameter, public :: BENCHFS_EPERM = 1, BENCHFS_ENOENT = 2, BENCHFS_EIO = 5, BENCHFS_ENXIO = 6, BENCHFS_EBADF = 9
+  integer(c_int), parameter, public :: BENCHFS_EPERM = 1, BENCHFS_ENOENT = 2, BENCHFS_EINTR = 4, BENCHFS_EIO = 5
+  integer(c_int), parameter, public :: BENCHFS_ENXIO = 6, BENCHFS_EBADF = 9, BENCHFS_EDEADLK = 35, BENCHFS_ENOLCK = 37
   integer(c_int), parameter, public :: BENCHFS_ECHILD = 10, BENCHFS_EAGAIN = 11, BENCHFS_ENOMEM = 12, BENCHFS_EACCES = 13
   integer(c_int), parameter, public :: BENCHFS_EFAULT = 14, BENCHFS_EBUSY = 16, BENCHFS_EEXIST = 17, BENCHFS_ENOTDIR = 20
   integer(c_int), parameter, public :: BENCHFS_EISDIR = 21, BENCHFS_EINVAL = 22, BENCHFS_EMFILE = 24, BENCHFS_EFBIG = 27
@@ -99,6 +103,12 @@ module benchfs
     integer(c_size_t) :: size = 32 ! of this structure
     integer(c_int64_t) :: chunk_bytes = 0
     integer(c_int32_t) :: strategy = 0, first_shard = 0, shards = 0, epoch = 0
+  end type
+
+  type, bind(c), public :: benchfs_lock_t ! struct benchfs_lock
+    integer(c_size_t) :: size = 56 ! of this structure
+    integer(c_int64_t) :: owner = 0, holder = 0, start = 0, length = 0
+    integer(c_int) :: type = BENCHFS_F_WRLCK, kind = BENCHFS_LOCK_RANGE, pid = 0, unused = 0
   end type
 
   type, bind(c), public :: benchfs_extent
@@ -152,6 +162,7 @@ module benchfs
   public :: benchfs_link, benchfs_linkat, benchfs_symlink, benchfs_symlinkat, benchfs_readlink, benchfs_readlinkat
   public :: benchfs_opendir, benchfs_fdopendir, benchfs_readdir, benchfs_readdir_many, benchfs_telldir, benchfs_seekdir
   public :: benchfs_rewinddir, benchfs_closedir
+  public :: benchfs_lock, benchfs_session
   public :: benchfs_get_layout, benchfs_fget_layout, benchfs_set_layout, benchfs_fset_layout, benchfs_locate
 
   include 'c.inc'

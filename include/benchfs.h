@@ -81,6 +81,11 @@
 
 #ifdef __cplusplus
 extern "C" {
+#ifdef __GNUC__
+/* struct benchfs_lock and benchfs_lock() share a name, as struct stat and stat() do. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
 #endif
 
 #define BENCHFS_API_MAJOR 0
@@ -307,7 +312,7 @@ BENCHFS_API int benchfs_creat(const char *path, mode_t mode);
 
 /*
  * Close a handle. It is gone whatever is returned. With the last handle of a file that has no name any more,
- * the file goes.
+ * the file goes. With any handle of a file go the locks that the process itself has on it (see benchfs_lock).
  *
  * Owns:       fd becomes invalid.
  * Threads:    any; calls that other threads have in progress on fd go on to their end.
@@ -979,6 +984,87 @@ BENCHFS_API ssize_t benchfs_readlink(const char *path, char *buf, size_t size);
  */
 BENCHFS_API ssize_t benchfs_readlinkat(int dirfd, const char *path, char *buf, size_t size);
 
+/* ==== Locks ==== */
+
+/* What benchfs_lock is to do. */
+enum benchfs_lock_op {
+    BENCHFS_LOCK_TRY = 1,  /* get, change or (F_UNLCK) give up a lock, now or not at all */
+    BENCHFS_LOCK_WAIT = 2, /* the same, after a wait where another owner is in the way */
+    BENCHFS_LOCK_TEST = 3, /* tell what would be in the way */
+    BENCHFS_LOCK_LEAVE = 4 /* no longer hold what owner has of the file; the last one who leaves gives it up */
+};
+
+/* benchfs_lock.kind: two spaces of locks that do not see each other, as those of fcntl(2) and flock(2) do not on Linux. */
+enum benchfs_lock_kind {
+    BENCHFS_LOCK_RANGE = 0, /* bytes, as fcntl(2) has it: a lock replaces what its owner had in its range */
+    BENCHFS_LOCK_FILE = 1   /* the whole file, as flock(2) has it; start and length do not matter */
+};
+
+/* An advisory lock. Start from BENCHFS_LOCK_INIT. */
+struct benchfs_lock {
+    size_t size;     /* sizeof(struct benchfs_lock) */
+    uint64_t owner;  /* whose it is: 0 this process, else a number that the caller chooses, unique in the cluster */
+    uint64_t holder; /* another process that keeps it alive, by its benchfs_session(); 0: none. Only with an owner */
+    off_t start;     /* first byte */
+    off_t length;    /* bytes; 0: to the end of the file, however long it grows; below 0: those before start */
+    int type;        /* F_RDLCK (others may read), F_WRLCK (nobody else) or F_UNLCK */
+    int kind;        /* enum benchfs_lock_kind */
+    int pid;         /* told to those who are kept out; 0: that of this process */
+};
+
+#define BENCHFS_LOCK_INIT                                                       \
+    {                                                                           \
+        sizeof(struct benchfs_lock), 0, 0, 0, 0, F_WRLCK, BENCHFS_LOCK_RANGE, 0 \
+    }
+
+/*
+ * Lock an open file, or a part of it, against others who lock it: in any process on any node. Reads and writes do not
+ * look at locks. op is one of enum benchfs_lock_op.
+ *
+ * Owners. Locks of different owners exclude each other, those of one owner never: a lock of owner 0 is the process's, as
+ * POSIX has it, and any other number may stand for whatever the caller likes, in any number of processes. Whoever names
+ * the owner may change its lock or give it up.
+ *
+ * Life. A lock is held by the process that took it, by each that took it again under the same owner, and by the holder
+ * that was named. It ends when it is given up, or when none of these is left: a process that has ended is noticed at
+ * once on the daemon's machine, after session.grace on another. Closing any handle of a file gives up the process's own
+ * locks (owner 0, BENCHFS_LOCK_RANGE) on all of it, as POSIX has it, and no others.
+ *
+ * Waiting. BENCHFS_LOCK_WAIT waits without a limit; a signal ends the wait with -EINTR unless its handler was installed
+ * with SA_RESTART, as it ends fcntl(F_SETLKW). Waits of processes for each other are found (-EDEADLK) among locks with owner
+ * 0 and kind BENCHFS_LOCK_RANGE on files of one shard. Changing the type of a BENCHFS_LOCK_FILE lock gives up the old one
+ * first if another is in the way, so that two readers who both want to write do not wait for each other for ever.
+ *
+ * A test fills in the lock that is in the way: type, start, length, owner, pid; or F_UNLCK in type, if there is none.
+ *
+ * Locks are kept in the memory of one daemon. They do not survive it, and there is no grace time: after its restart,
+ * others may get what a process still believes to have. The next call about that owner's locks on that file then fails with
+ * -ENOLCK, changes nothing, and everything is as if the owner never had any. The same goes for a process on another machine that was
+ * cut off for longer than session.grace.
+ *
+ * Owns:       lock is the caller's; lock->size must be set.
+ * Threads:    any.
+ * Blocks:     yes; BENCHFS_LOCK_WAIT for as long as others hold the lock.
+ * After fork: -ECHILD.
+ * Errors:     [any] [handle] EAGAIN (BENCHFS_LOCK_TRY: another owner is in the way), EINTR (a signal, or the session was
+ *             finalized), EDEADLK, ENOLCK (the locks were lost), EBADF (BENCHFS_LOCK_RANGE: F_RDLCK and not open for
+ *             reading, F_WRLCK and not open for writing), EINVAL (a value; a holder without an owner), EOVERFLOW (the
+ *             range ends beyond 2^63 - 1), EFAULT (lock is NULL).
+ */
+BENCHFS_API int benchfs_lock(int fd, int op, struct benchfs_lock *lock);
+
+/*
+ * The number that names this process's session as the holder of a lock. It is random, and another after the next
+ * benchfs_init. 0: there is no session.
+ *
+ * Owns:       nothing.
+ * Threads:    any.
+ * Blocks:     no.
+ * After fork: -ECHILD. The result is 0.
+ * Errors:     0: not initialised; benchfs_last_error tells.
+ */
+BENCHFS_API uint64_t benchfs_session(void);
+
 /* ==== Directory streams ==== */
 
 /* What an entry is: the values of DT_REG, DT_DIR and DT_LNK. */
@@ -1189,6 +1275,9 @@ BENCHFS_API int benchfs_fset_layout(int fd, const struct benchfs_layout *layout)
 BENCHFS_API int benchfs_locate(int fd, off_t offset, off_t length, struct benchfs_extent *extents, int max);
 
 #ifdef __cplusplus
+#ifdef __GNUC__
+#pragma GCC diagnostic pop
+#endif
 }
 #endif
 

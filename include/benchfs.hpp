@@ -461,6 +461,28 @@ class file : public detail::owner<benchfs_close>
         detail::check(benchfs_fget_layout(handle(), &l));
         return l;
     }
+    /* Advisory locks: see benchfs_lock. false: somebody else has it. */
+    bool try_lock(struct ::benchfs_lock lock = BENCHFS_LOCK_INIT)
+    {
+        const int code = benchfs_lock(handle(), BENCHFS_LOCK_TRY, &lock);
+        return code != -EAGAIN && detail::check(code) == 0;
+    }
+    /* Waits; interrupted by a signal it throws EINTR. */
+    void lock(struct ::benchfs_lock lock = BENCHFS_LOCK_INIT)
+    {
+        detail::check(benchfs_lock(handle(), BENCHFS_LOCK_WAIT, &lock));
+    }
+    void unlock(struct ::benchfs_lock lock = BENCHFS_LOCK_INIT)
+    {
+        lock.type = F_UNLCK;
+        detail::check(benchfs_lock(handle(), BENCHFS_LOCK_TRY, &lock));
+    }
+    /* What is in the way of a lock; type F_UNLCK: nothing. */
+    struct ::benchfs_lock in_the_way(struct ::benchfs_lock lock = BENCHFS_LOCK_INIT) const
+    {
+        detail::check(benchfs_lock(handle(), BENCHFS_LOCK_TEST, &lock));
+        return lock;
+    }
     /* The nodes that hold a range. */
     std::vector<benchfs_extent> locate(off_t offset, off_t length) const
     {

@@ -36,6 +36,9 @@ MODE_CONFIGURED, MODE_EMBEDDED, MODE_DISTRIBUTED = 0, 1, 2
 INIT_NO_ENVIRONMENT = 1
 KIND_DIR, KIND_FILE, KIND_SYMLINK = 4, 8, 10
 LAYOUT_DEFAULT, LAYOUT_ROUND_ROBIN, LAYOUT_HASH, LAYOUT_LOCAL = 0, 1, 2, 3
+LOCK_TRY, LOCK_WAIT, LOCK_TEST, LOCK_LEAVE = 1, 2, 3, 4
+LOCK_RANGE, LOCK_FILE = 0, 1
+F_RDLCK, F_WRLCK, F_UNLCK = 0, 1, 2
 IOV_MAX = 1024
 
 _API_VERSION = 0 << 16 | 1  # BENCHFS_API_VERSION
@@ -100,6 +103,11 @@ class _Direntplus(Structure):
 class _Layout(Structure):
     _fields_ = [("size", c_size_t), ("chunk_bytes", c_uint64), ("strategy", c_uint32), ("first_shard", c_uint32), ("shards", c_uint32),
                 ("epoch", c_uint32)]
+
+
+class _Lock(Structure):
+    _fields_ = [("size", c_size_t), ("owner", c_uint64), ("holder", c_uint64), ("start", c_int64), ("length", c_int64), ("type", c_int),
+                ("kind", c_int), ("pid", c_int)]
 
 
 class _Extent(Structure):
@@ -191,6 +199,8 @@ _FUNCTIONS = {
     "benchfs_seekdir": (c_int, [c_int, _off]),
     "benchfs_rewinddir": (c_int, [c_int]),
     "benchfs_closedir": (c_int, [c_int]),
+    "benchfs_lock": (c_int, [_fd, c_int, POINTER(_Lock)]),
+    "benchfs_session": (c_uint64, []),
     "benchfs_get_layout": (c_int, [_path, POINTER(_Layout)]),
     "benchfs_fget_layout": (c_int, [_fd, POINTER(_Layout)]),
     "benchfs_set_layout": (c_int, [_path, POINTER(_Layout)]),
@@ -597,6 +607,30 @@ class File(io.RawIOBase):
         """Reserve room."""
         self._done(lib.benchfs_fallocate(self.handle, 1 if keep_size else 0, offset, length))
 
+    def lock(self, type: int = F_WRLCK, start: int = 0, length: int = 0, *, wait: bool = True, kind: int = LOCK_RANGE,  # noqa: A002
+             owner: int = 0, holder: int = 0) -> bool:
+        """Get, change or (F_UNLCK) give up an advisory lock on length bytes from start (0: to the end), or with LOCK_FILE on the file. False:
+        with wait=False, somebody else has it. The wait ends when a signal's handler raises, and goes on after any other."""
+        c = _Lock(ctypes.sizeof(_Lock), owner, holder, start, length, type, kind, 0)
+        while True:
+            code = lib.benchfs_lock(self.handle, LOCK_WAIT if wait else LOCK_TRY, byref(c))
+            if code != -_errno.EINTR:
+                return code != -_errno.EAGAIN and self._done(code) == 0
+
+    def unlock(self, start: int = 0, length: int = 0, *, kind: int = LOCK_RANGE, owner: int = 0) -> None:
+        self.lock(F_UNLCK, start, length, kind=kind, owner=owner)
+
+    def leave_lock(self, *, kind: int = LOCK_RANGE, owner: int = 0, holder: int = 0) -> None:
+        """Say that this process, and holder, no longer holds what owner has of the file."""
+        self._done(lib.benchfs_lock(self.handle, LOCK_LEAVE, byref(_Lock(ctypes.sizeof(_Lock), owner, holder, 0, 0, F_UNLCK, kind, 0))))
+
+    def in_the_way(self, type: int = F_WRLCK, start: int = 0, length: int = 0, *, kind: int = LOCK_RANGE,  # noqa: A002
+                   owner: int = 0) -> Optional["Lock"]:
+        """The lock that keeps such a one out, if there is one."""
+        c = _Lock(ctypes.sizeof(_Lock), owner, 0, start, length, type, kind, 0)
+        self._done(lib.benchfs_lock(self.handle, LOCK_TEST, byref(c)))
+        return None if c.type == F_UNLCK else Lock(c.type, c.start, c.length, c.owner, c.pid)
+
     def layout(self) -> "Layout":
         c = _Layout(ctypes.sizeof(_Layout))
         self._done(lib.benchfs_fget_layout(self.handle, byref(c)))
@@ -956,6 +990,22 @@ def walk(top: Path) -> Iterator[tuple[Any, list[Any], list[Any]]]:
 
 
 # ---- Placement ----
+
+
+class Lock(NamedTuple):
+    """An advisory lock of somebody else."""
+
+    type: int
+    start: int
+    length: int  # 0: to the end
+    owner: int
+    pid: int
+
+
+def lock_session() -> int:
+    """The number that names this process as the holder of a lock."""
+    number = lib.benchfs_session()
+    return number if number else _check(-_errno.ENOTCONN)
 
 
 class Layout(NamedTuple):

@@ -90,6 +90,15 @@ func (d *decoder) flag() bool {
 	return v == 1
 }
 
+// oneOf takes a byte from 1 to last.
+func (d *decoder) oneOf(last uint8, otherwise string) uint8 {
+	v := d.u8()
+	if v == 0 || v > last {
+		d.fail(otherwise)
+	}
+	return v
+}
+
 // text takes a byte string of at most limit bytes.
 func (d *decoder) text(limit int, tooLong string) []byte {
 	n := int(d.u16())

@@ -53,6 +53,8 @@ const (
 	MsgBeginWrite // WriteChunk, without its payload → BeginWriteReply
 	MsgEndWrite   // EndWrite → WrittenReply
 
+	MsgLock // Lock → LockReply
+
 	MsgMax // one past the last
 )
 
@@ -366,3 +368,81 @@ type TxRequest struct{ Tx uint64 }
 
 // TxStatusReply answers MsgTxStatus.
 type TxStatusReply struct{ State inode.TxState }
+
+// LockOp is what a Lock asks for.
+type LockOp uint8
+
+// The values of LockOp.
+const (
+	LockTry    LockOp = 1 + iota // get or give up the range, now or not at all
+	LockWait                     // get it, after a wait if need be
+	LockTest                     // say who would be in the way
+	LockLeave                    // the client (and Holder, if not 0) no longer holds what Owner has; without Ino: what any owner has
+	LockCancel                   // end the client's LockWait with the same Ticket: it is answered with EINTR
+)
+
+// LockKind tells two spaces of locks apart, which do not see each other.
+type LockKind uint8
+
+// The values of LockKind.
+const (
+	LockRange LockKind = 1 + iota // as fcntl(2)
+	LockFile                      // as flock(2): the range is the whole file
+)
+
+// LockType is what there is to get.
+type LockType uint8
+
+// The values of LockType.
+const (
+	LockRead LockType = 1 + iota
+	LockWrite
+	LockNone // in a LockTry: give up
+)
+
+// MaxLockEnd is one past the last byte that can be locked; a range up to it goes to the end of the file, however long that grows.
+const MaxLockEnd uint64 = 1 << 63
+
+// Lock is about the advisory locks of an inode. They belong to an owner and are held by clients: whoever took one, and the Holder that was
+// named then. When all of these are gone, so is the lock. Nothing of it is logged: with the daemon the locks are gone.
+//
+// A LockWait that is not granted within a second or so, less where Header.TimeoutMS asks for it, is answered with LockWaiting: it has to be sent
+// again, with Turn as the answer told it. A second LockWait of the client with the same Ticket replaces the first.
+type Lock struct {
+	Op     LockOp
+	Kind   LockKind
+	Type   LockType
+	Ino    inode.Ino
+	Owner  uint64 // 0: the client itself
+	Holder uint64 // a client that holds the lock too; 0: none
+	Start  uint64
+	End    uint64 // Start < End ≤ MaxLockEnd
+	PID    uint32 // told to whom the lock is in the way
+	Lease  uint64 // that the client's locks here were given under; 0: it believes to have none. ENOLCK if they were lost since
+	Ticket uint64 // names a LockWait within its client
+	Turn   uint64 // of a LockWait, among others; 0: it comes last
+}
+
+// LockOutcome is how a Lock went.
+type LockOutcome uint8
+
+// The values of LockOutcome.
+const (
+	LockDone     LockOutcome = 1 + iota
+	LockInTheWay             // what is described is in the way
+	LockWaiting              // ask again
+)
+
+// LockReply answers a Lock.
+type LockReply struct {
+	Outcome LockOutcome
+	Held    bool   // the owner has something of the file, as far as this kind of locks goes
+	Lease   uint64 // of this client
+	Turn    uint64 // LockWaiting: the place in the queue; else it grows with each answer of the shard
+	// LockInTheWay: one that is.
+	Type  LockType // LockNone: nothing is
+	Start uint64
+	End   uint64
+	Owner uint64
+	PID   uint32
+}

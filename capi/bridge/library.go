@@ -87,6 +87,7 @@ type Library struct {
 	current atomic.Pointer[session]
 
 	memory memoryTable
+	waits  lockWaits
 
 	mu    sync.Mutex
 	depth int     // nested Inits
@@ -226,6 +227,7 @@ func (l *Library) end(s *session) (open int, err error) {
 		return open, errBroken("finalize", "")
 	}
 	open, err = l.handles.Drain()
+	l.waits.cancel(s)
 	if !waitUntil(s, func() bool { return s.objects.Load() == 0 }) {
 		return open, errBroken("finalize", "")
 	}

@@ -87,7 +87,7 @@ func (f *File) start(p []byte, off int64, write bool) (*Request, error) {
 		return r, nil
 	}
 	r.cancel()
-	_ = f.Close(context.Background())
+	_ = f.drop(context.Background())
 	return nil, fserr.New("start", f.name, syscall.ENOTCONN, errors.New("the file system is being closed"))
 }
 
@@ -121,7 +121,7 @@ func (r *Request) Cancel() {
 func (r *Request) run() {
 	defer func() {
 		if r.cause = recover(); r.cause == nil {
-			_ = r.file.Close(context.Background()) // nobody is there to be told
+			_ = r.file.drop(context.Background()) // nobody is there to be told
 		}
 		r.cancel()
 		r.p = nil

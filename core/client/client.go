@@ -11,13 +11,14 @@
 //   - plan.go, read.go, write.go, local.go: byte ranges to chunk pieces to messages, and what their answers mean.
 //   - reach.go, direct.go: data of shards on this machine, moved without them.
 //   - names.go, rename.go, attr.go, dir.go: the rest of the name space.
+//   - lock.go, lockwait.go: advisory locks.
 //   - space.go: statfs, allocation, layouts, locate. stats.go: counters. reopen.go: a shard that came back. cached.go: Options.CacheMode.
 //
 // # Threads and locks
 //
 // All methods may be called from several threads. No lock is held while a message is under way, with one exception: a file's
 // position (File.posMu) is held for the whole of a Read, Write or Seek, as POSIX wants sequential calls to be atomic
-// in their offset. Below it, in this order: table.mu, openInode.mu; and, held with nothing else, lane.mu and Dir.mu.
+// in their offset. Below it, in this order: table.mu, openInode.mu; and, held with nothing else, lane.mu, heldLocks.mu and Dir.mu.
 //
 // # What is kept of other processes' state
 //
@@ -97,6 +98,7 @@ type Client struct {
 	lookups  lookups
 	async    async
 	releases releases
+	locks    heldLocks
 	closed   atomic.Bool
 
 	sessions sessions // reopen.go
@@ -147,6 +149,7 @@ func New(o Options) (*Client, error) {
 	c.umask.Store(o.Umask & 0o777)
 	c.inodes.open = map[inode.Ino]*openInode{}
 	c.inodes.files = map[*File]struct{}{}
+	c.locks.held = map[lockID]*heldLock{}
 	c.sessions.connected = map[connKey]struct{}{}
 	c.sessions.incarnation = map[uint32]uint64{}
 	for _, p := range o.Pools {
@@ -228,6 +231,7 @@ func (c *Client) Close(ctx context.Context) (stillOpen int, err error) {
 		}
 	}
 	c.endReleases(ctx)
+	c.endLocks(ctx)
 	if c.cache != nil {
 		if closeErr := c.cache.close(); closeErr != nil && err == nil {
 			err = closeErr

@@ -60,8 +60,21 @@ func (f *File) SetFlags(flags int) {
 // Retain adds a reference (dup). Each needs its own Close.
 func (f *File) Retain() { f.refs.Add(1) }
 
-// Close drops a reference; the last one releases the file. Whatever it returns, the reference is gone.
+// Close drops a reference; the last one releases the file. Whatever it returns, the reference is gone. So are the locks that the
+// process itself has on ranges of the file, whichever of its handles they were taken through, as POSIX wants it.
 func (f *File) Close(ctx context.Context) error {
+	var err error
+	if f.in.locked.Load() {
+		err = f.unlockAll(ctx)
+	}
+	if dropErr := f.drop(ctx); dropErr != nil {
+		return dropErr
+	}
+	return err
+}
+
+// drop is Close for a reference that the application knows nothing of.
+func (f *File) drop(ctx context.Context) error {
 	if f.refs.Add(-1) != 0 {
 		return nil
 	}

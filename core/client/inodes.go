@@ -28,6 +28,9 @@ type openInode struct {
 	// opened is the version that the newest open saw: what the data cache may serve.
 	opened atomic.Uint64
 
+	// locked: this process may have locks of its own on ranges of the file, which go when it closes any handle of it.
+	locked atomic.Bool
+
 	mu sync.Mutex
 	k  known
 

@@ -124,3 +124,14 @@ func prepare(call *rpc.Call, conn *rpc.Conn, t rpc.MsgType) {
 	call.To = conn.Peer
 	call.Header.Type = t
 }
+
+// shards are those that this client has had a session with.
+func (s *sessions) shards() []uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]uint32, 0, len(s.incarnation))
+	for shard := range s.incarnation {
+		list = append(list, shard)
+	}
+	return list
+}

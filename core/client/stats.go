@@ -33,6 +33,7 @@ const (
 	opReadDir
 	opStatfs
 	opLayout
+	opLock
 	opKinds // how many there are
 )
 
@@ -40,7 +41,7 @@ var opNames = [opKinds]string{
 	opOpen: "open", opClose: "close", opRead: "read", opWrite: "write", opSeek: "lseek", opSync: "fsync", opStat: "stat",
 	opAccess: "access", opChmod: "chmod", opChown: "chown", opUtimens: "utimens", opTruncate: "truncate", opAllocate: "fallocate",
 	opMkdir: "mkdir", opRmdir: "rmdir", opUnlink: "unlink", opRename: "rename", opLink: "link", opSymlink: "symlink",
-	opReadlink: "readlink", opReadDir: "readdir", opStatfs: "statfs", opLayout: "layout",
+	opReadlink: "readlink", opReadDir: "readdir", opStatfs: "statfs", opLayout: "layout", opLock: "lock",
 }
 
 func (k opKind) String() string { return opNames[k] }

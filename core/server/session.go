@@ -22,7 +22,13 @@ type clientState struct {
 	pidStart uint64
 	local    bool      // its process runs on this host: it can be looked at
 	since    time.Time // sessions == 0: since when
+	lease    uint64    // of its locks: see locks.go
 }
+
+func (s *Shard) newClient() *clientState { return &clientState{lease: s.newLease()} }
+
+// ended reports whether the client's process is known to have.
+func (c *clientState) ended() bool { return c.local && !procfs.Runs(c.pid, c.pidStart) }
 
 // hello answers the handshake. Everything that differs is a refusal that says what; the peer is closed then.
 func (s *Shard) hello(r *rpc.Request) {
@@ -53,7 +59,7 @@ func (s *Shard) hello(r *rpc.Request) {
 	s.sessions[r.Peer.Session()] = &session{peer: r.Peer, client: client}
 	state := s.clients[client]
 	if state == nil {
-		state = &clientState{}
+		state = s.newClient()
 		s.clients[client] = state
 	}
 	state.sessions++
@@ -101,6 +107,7 @@ func (s *Shard) endSession(p rpc.Peer, orderly bool) {
 		return
 	}
 	delete(s.sessions, p.Session())
+	s.endWaits(func(w *lockWaiter) bool { return w.r.Peer == p })
 	state := s.clients[sess.client]
 	state.sessions--
 	if state.sessions > 0 {
@@ -115,6 +122,7 @@ func (s *Shard) endSession(p rpc.Peer, orderly bool) {
 func (s *Shard) dropClient(client uint64) {
 	delete(s.clients, client)
 	s.abortWrites(func(id meta.ReqID, _ begunWrite) bool { return id.Client == client })
+	s.dropLocks(client)
 	s.o.Meta.DropClient(client)
 	s.purge()
 }
@@ -122,18 +130,23 @@ func (s *Shard) dropClient(client uint64) {
 // checkClients drops the clients whose process has ended (seen on this host) or whose grace time is over (elsewhere).
 func (s *Shard) checkClients(now time.Time) {
 	for id, state := range s.clients {
-		dead := state.local && !procfs.Runs(state.pid, state.pidStart)
-		if !dead && (state.sessions > 0 || now.Sub(state.since) < s.o.Grace) {
+		if !state.ended() && (state.sessions > 0 || now.Sub(state.since) < s.o.Grace) {
 			continue
 		}
-		for slot, sess := range s.sessions {
-			if sess.client == id {
-				delete(s.sessions, slot)
-				sess.peer.Close()
-			}
-		}
-		s.log.Info("client is gone; its handles are released", "pid", state.pid, "sessions", state.sessions)
-		s.dropClient(id)
-		s.sweeper.wanted = true
+		s.lose(id)
 	}
+}
+
+// lose drops a client that has not said good-bye.
+func (s *Shard) lose(client uint64) {
+	for slot, sess := range s.sessions {
+		if sess.client == client {
+			delete(s.sessions, slot)
+			sess.peer.Close()
+		}
+	}
+	state := s.clients[client]
+	s.log.Info("client is gone; its handles and locks are released", "pid", state.pid, "sessions", state.sessions)
+	s.dropClient(client)
+	s.sweeper.wanted = true
 }

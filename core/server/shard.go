@@ -85,6 +85,7 @@ type Shard struct {
 	sweeper  sweeper
 	moved    Moved
 	ahead    touchAheader // Store, if it prepares space before it is asked for
+	locks    locks
 
 	background context.Context
 	stop       context.CancelFunc
@@ -111,6 +112,7 @@ func New(o Options) *Shard {
 		tasks:    map[inode.Ino]struct{}{},
 		busyTx:   map[uint64]struct{}{},
 		begun:    map[meta.ReqID]begunWrite{},
+		locks:    newLocks(),
 		body:     make([]byte, 0, rpc.MaxBody),
 	}
 	if shareable, ok := o.Store.(store.Shareable); ok && o.Board != nil {
@@ -298,6 +300,7 @@ func init() {
 		rpc.MsgAttach:         (*Shard).attach,
 		rpc.MsgBeginWrite:     (*Shard).beginWrite,
 		rpc.MsgEndWrite:       (*Shard).endWrite,
+		rpc.MsgLock:           (*Shard).lock,
 	}
 }
 

@@ -10,6 +10,7 @@ static struct benchfs_direntplus entries[2];
 static struct benchfs_extent extents[2];
 static const struct timespec times[2] = {{1, 2}, {3, 4}};
 static struct benchfs_layout layout = BENCHFS_LAYOUT_INIT;
+static struct benchfs_lock lock = BENCHFS_LOCK_INIT;
 
 static ssize_t moved;
 
@@ -94,6 +95,7 @@ static long long wait_for_all(int request)
     X(ftruncate, benchfs_ftruncate(h, 10))                       \
     X(fallocate, benchfs_fallocate(h, 0, 0, 10))                 \
     X(fdopendir, benchfs_fdopendir(h))                           \
+    X(lock, benchfs_lock(h, BENCHFS_LOCK_TRY, &lock))            \
     X(fget_layout, benchfs_fget_layout(h, &layout))              \
     X(fset_layout, benchfs_fset_layout(h, &layout))              \
     X(locate, benchfs_locate(h, 0, 10, extents, 2))              \

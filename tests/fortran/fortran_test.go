@@ -132,7 +132,7 @@ var (
 // inC are the C names of the structures.
 var inC = map[string]string{
 	"benchfs_timespec": "struct timespec", "benchfs_stat_t": "struct stat", "benchfs_statvfs_t": "struct statvfs", "benchfs_iovec": "struct iovec",
-	"benchfs_layout": "struct benchfs_layout", "benchfs_extent": "struct benchfs_extent", "c_dirent": "struct benchfs_dirent",
+	"benchfs_layout": "struct benchfs_layout", "benchfs_lock_t": "struct benchfs_lock", "benchfs_extent": "struct benchfs_extent", "c_dirent": "struct benchfs_dirent",
 	"c_direntplus": "struct benchfs_direntplus", "c_options": "struct benchfs_options",
 }
 

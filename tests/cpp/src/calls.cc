@@ -179,6 +179,20 @@ void names()
         benchfs::unlink("/cpp/sub/." + std::to_string(i));
     }
 
+    {
+        benchfs::file locked("/cpp/sub/file", O_RDWR);
+        struct benchfs_lock other = BENCHFS_LOCK_INIT;
+        other.owner = 9;
+        locked.lock();
+        CHECK(!locked.try_lock(other));
+        CHECK(locked.in_the_way(other).pid == getpid());
+        locked.unlock();
+        CHECK(locked.in_the_way(other).type == F_UNLCK);
+        CHECK(locked.try_lock(other));
+        locked.unlock(other);
+        CHECK(locked.try_lock());
+    }
+
     benchfs_layout layout = BENCHFS_LAYOUT_INIT;
     layout.chunk_bytes = 65536;
     layout.strategy = BENCHFS_LAYOUT_ROUND_ROBIN;

@@ -18,6 +18,7 @@ program calls
   call attributes
   call names
   call streams
+  call locks
   call placement
   call memory
   call benchfs_rmdir('/calls')
@@ -314,6 +315,30 @@ contains
     call that('closed', rc == -BENCHFS_EBADF .and. .not. found)
     call benchfs_close(fd)
     call benchfs_unlink('/calls/file')
+  end subroutine
+
+  subroutine locks
+    type(benchfs_lock_t) :: lock
+    integer :: fd, rc
+    fd = benchfs_open('/calls/locked', BENCHFS_O_CREAT + BENCHFS_O_RDWR)
+    lock%start = 10
+    lock%length = 5
+    lock%pid = 77
+    call benchfs_lock(fd, BENCHFS_LOCK_WAIT, lock)
+    call that('session', benchfs_session() /= 0)
+    lock = benchfs_lock_t(owner=9, type=BENCHFS_F_RDLCK)
+    call benchfs_lock(fd, BENCHFS_LOCK_TRY, lock, rc)
+    call equal('lock', rc, -BENCHFS_EAGAIN)
+    call benchfs_lock(fd, BENCHFS_LOCK_TEST, lock)
+    call equal('in the way', lock%start * 100 + lock%length, 1005_int64)
+    call equal('whose', lock%pid, 77)
+    lock = benchfs_lock_t(type=BENCHFS_F_UNLCK)
+    call benchfs_lock(fd, BENCHFS_LOCK_TRY, lock)
+    lock = benchfs_lock_t(owner=9)
+    call benchfs_lock(fd, BENCHFS_LOCK_TEST, lock)
+    call equal('nothing', lock%type, BENCHFS_F_UNLCK)
+    call benchfs_close(fd)
+    call benchfs_unlink('/calls/locked')
   end subroutine
 
   subroutine placement

@@ -333,6 +333,28 @@ class Names(Case):
             benchfs.unlink("l", dir_fd=d.handle)
         self.assertEqual(benchfs.listdir(self.top), ["g"])
 
+    def test_locks(self):
+        with benchfs.File(self.path("f"), "w+") as f, benchfs.File(self.path("f"), "r+") as other:
+            self.assertTrue(f.lock(start=10, length=5))
+            self.assertFalse(other.lock(benchfs.F_RDLCK, 14, 1, wait=False, owner=9))
+            found = other.in_the_way(owner=9)
+            self.assertEqual(found, (benchfs.F_WRLCK, 10, 5, 0, os.getpid()))
+            self.assertTrue(other.lock(start=15, owner=9, holder=benchfs.lock_session()))
+            f.unlock(12)
+            self.assertEqual(other.in_the_way(owner=9)[1:3], (10, 2))
+            self.assertTrue(other.lock(kind=benchfs.LOCK_FILE, owner=9))
+            self.assertFalse(other.lock(kind=benchfs.LOCK_FILE, owner=8, wait=False))
+            other.leave_lock(kind=benchfs.LOCK_FILE, owner=9)
+            self.assertTrue(other.lock(kind=benchfs.LOCK_FILE, owner=8, wait=False))
+            other.unlock(kind=benchfs.LOCK_FILE, owner=8)
+            other.unlock(owner=9)
+            with benchfs.File(self.path("f")):
+                pass  # any close gives up the process's own
+            self.assertIsNone(other.in_the_way(owner=9))
+            with self.assertRaises(OSError) as caught:
+                other.lock(start=-1)
+            self.assertEqual(caught.exception.errno, errno.EINVAL)
+
     def test_placement(self):
         benchfs.set_layout(self.top, benchfs.LAYOUT_ROUND_ROBIN, 65536)
         with benchfs.File(self.path("f"), "w+") as f:
@@ -399,7 +421,7 @@ b.write(b"bytes")
 
     def test_structures(self):
         fields = {"_Stat": "struct stat", "_Statvfs": "struct statvfs", "_Timespec": "struct timespec", "_Iovec": "struct iovec", "_Options": "struct benchfs_options",
-                  "_Dirent": "struct benchfs_dirent", "_Direntplus": "struct benchfs_direntplus", "_Layout": "struct benchfs_layout", "_Extent": "struct benchfs_extent"}
+                  "_Dirent": "struct benchfs_dirent", "_Direntplus": "struct benchfs_direntplus", "_Layout": "struct benchfs_layout", "_Lock": "struct benchfs_lock", "_Extent": "struct benchfs_extent"}
         lines, want = [], []
         for name, in_c in fields.items():
             cls = getattr(benchfs, name)
