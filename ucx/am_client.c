@@ -16,6 +16,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 /* The calls of one bfs_run; lives on the stack of its thread. */
@@ -31,8 +32,20 @@ struct bfs_group {
     bfs_group *next;
 };
 
-static uint64_t bfs_sequence;    /* atomic: of the process; never reused, so neither is a call's id */
-static uint64_t bfs_link_number; /* atomic: of the process */
+static uint64_t bfs_sequence; /* atomic: of the process; never reused, so neither is a call's id */
+
+/*
+ * What tells this link from all others of the process, by which a server knows the process: also from those of the program that it was before
+ * an exec, and of another copy of this library.
+ */
+static uint64_t bfs_link_number(void)
+{
+    static uint64_t count; /* atomic */
+    uint64_t        number;
+    if (getrandom(&number, sizeof(number), GRND_NONBLOCK) == sizeof(number))
+        return number;
+    return ((uint64_t)bfs_now() << 16) + __atomic_add_fetch(&count, 1, __ATOMIC_RELAXED);
+}
 
 static void bfs_lock(bfs_client *client)
 {
@@ -754,7 +767,7 @@ static bfs_link *bfs_link_new(bfs_client *client, int mode)
     memcpy(link->hello, client->worker.address, link->hello_bytes);
     bfs_identity *id       = (bfs_identity *)link->hello;
     id->flags              = (uint32_t)mode;
-    id->link               = __atomic_add_fetch(&bfs_link_number, 1, __ATOMIC_RELAXED);
+    id->link               = bfs_link_number();
     link->client           = client;
     link->mode             = mode;
     link->rendezvous_bytes = client->rendezvous_bytes;
