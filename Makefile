@@ -15,6 +15,8 @@ INPUT ?= $(shell $(GO) env GOROOT)
 
 SONAME := libbenchfs.so.$(SOVERSION)
 LIBRARY := libbenchfs.so.$(VERSION)
+PRELOAD := libbenchfs_preload.so
+CFLAGS ?= -O2 -g
 GO_LDFLAGS := -X github.com/benchfs/benchfs/internal/compose.Build=$(BUILD_ID)
 # Go links a c-shared library without a soname and with more symbols than asked for.
 SO_LDFLAGS := -extldflags "-Wl,-soname,$(SONAME) -Wl,--version-script=$(CURDIR)/capi/libbenchfs.map -Wl,-z,defs"
@@ -22,7 +24,8 @@ SO_LDFLAGS := -extldflags "-Wl,-soname,$(SONAME) -Wl,--version-script=$(CURDIR)/
 # Everything that goes into a Go program or the library.
 ROOMS := cache capi cmd config core fserr include internal meta rpc store ucx
 SOURCES = go.mod go.sum $(shell find $(ROOMS) -type f \( -name '*.go' -o -name '*.c' -o -name '*.h' -o -name '*.map' \) ! -name '*_test.go')
-C_SOURCES = $(shell find capi examples include tests ucx -type f \( -name '*.c' -o -name '*.h' -o -name '*.cc' -o -name '*.hpp' \))
+PRELOAD_SOURCES := $(sort $(wildcard preload/*.c))
+C_SOURCES = $(shell find capi examples include preload tests ucx -type f \( -name '*.c' -o -name '*.h' -o -name '*.cc' -o -name '*.hpp' \))
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := build
@@ -40,7 +43,7 @@ deps-lint: ## the same for `make lint`
 deps-bench: ## the same for `make bench`
 	@scripts/deps.sh bench
 
-build: deps bin/benchfsd bin/benchfs lib/libbenchfs.so ## bin/benchfsd, bin/benchfs, lib/libbenchfs.so (the default)
+build: deps bin/benchfsd bin/benchfs lib/libbenchfs.so lib/$(PRELOAD) ## bin/benchfsd, bin/benchfs, lib/libbenchfs.so, lib/libbenchfs_preload.so (the default)
 
 bin/benchfsd bin/benchfs: bin/%: $(SOURCES) | deps
 	$(GO) build -ldflags '$(GO_LDFLAGS)' -o $@ ./cmd/$*
@@ -55,6 +58,17 @@ lib/$(SONAME): lib/$(LIBRARY)
 
 lib/libbenchfs.so: lib/$(SONAME)
 	ln -sfn $(SONAME) $@
+
+# The list of functions is data; the compiler gets it as calls of a macro.
+preload/functions.inc: preload/functions.txt
+	awk '!/^#/ && ($$2 == "done" || $$2 == "refused") { print "X(" $$1 ")" }' $< >$@
+
+# Checks of arguments that libc declares "nonnull" must stay: the kernel answers EFAULT, and so do we.
+lib/$(PRELOAD): $(PRELOAD_SOURCES) preload/functions.inc preload/preload.h include/benchfs.h | deps
+	@mkdir -p lib
+	$(CC) -std=gnu17 $(CFLAGS) -U_FORTIFY_SOURCE -fPIC -fvisibility=hidden -fno-delete-null-pointer-checks \
+		-Wall -Wextra -Werror -Wno-nonnull-compare -Wno-missing-attributes -Iinclude \
+		-shared -Wl,-soname,$(PRELOAD) -Wl,-z,defs -o $@ $(PRELOAD_SOURCES)
 
 demo: build ## store a real directory tree on two daemons, read it back, compare (INPUT=path)
 	@scripts/demo.sh "$(INPUT)"
@@ -115,9 +129,9 @@ install: build ## into $(DESTDIR)$(PREFIX)
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/include" "$(DESTDIR)$(LIBDIR)"
 	install -m 755 bin/benchfs bin/benchfsd "$(DESTDIR)$(PREFIX)/bin"
 	install -m 644 include/benchfs.h include/benchfs.hpp "$(DESTDIR)$(PREFIX)/include"
-	install -m 755 lib/$(LIBRARY) "$(DESTDIR)$(LIBDIR)"
+	install -m 755 lib/$(LIBRARY) lib/$(PRELOAD) "$(DESTDIR)$(LIBDIR)"
 	ln -sfn $(LIBRARY) "$(DESTDIR)$(LIBDIR)/$(SONAME)"
 	ln -sfn $(SONAME) "$(DESTDIR)$(LIBDIR)/libbenchfs.so"
 
 clean: ## remove what was built
-	rm -rf bin lib
+	rm -rf bin lib preload/functions.inc

@@ -1,0 +1,242 @@
+/*
+ * library.c: libbenchfs.so in a namespace of its own (dlmopen(3)).
+ *
+ * There it has its own libc, whose calls do not come to us, and its own UCX, which does not meet the one that an MPI library brings. A child
+ * of fork has the memory of its parent's library, but not the threads: the child loads another copy, into another namespace, when it first
+ * needs it. The loader has room for 15, so many generations deep may one program fork and use files.
+ */
+#include "preload.h"
+
+#include <dlfcn.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+struct bp_library bp_library_calls;
+_Atomic int bp_library_ready;
+uint32_t bp_generation = 1;
+uint64_t bp_session;
+
+static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER;
+static int loaded;                /* bp_library_calls is of this generation; guarded by loading */
+static int ended;                 /* exit handlers have run; guarded by loading */
+static int failure;               /* why the last attempt failed; guarded by loading */
+static struct timespec failed_at; /* when; guarded by loading */
+
+/* After a failure, calls fail with the same reason for so long before somebody tries again. */
+#define RETRY_SECONDS 2
+
+/* The descriptors that the library has opened: a bitmap, because programs ask by number. */
+#define INTERNAL_FDS 65536
+static _Atomic uint64_t internal[INTERNAL_FDS / 64];
+
+int bp_is_internal(int fd)
+{
+    if ((unsigned)fd >= INTERNAL_FDS)
+        return 0;
+    return (atomic_load_explicit(&internal[fd / 64], memory_order_relaxed) >> (fd % 64) & 1) != 0;
+}
+
+void bp_each_internal(void (*f)(int fd))
+{
+    for (int i = 0; i < INTERNAL_FDS / 64; i++)
+        for (uint64_t bits = atomic_load_explicit(&internal[i], memory_order_relaxed); bits != 0; bits &= bits - 1)
+            f(i * 64 + __builtin_ctzll(bits));
+}
+
+/* A set of descriptors: those that are open now. */
+struct fd_set_ {
+    uint64_t bits[INTERNAL_FDS / 64];
+};
+
+static void open_descriptors(struct fd_set_ *set)
+{
+    memset(set, 0, sizeof *set);
+    int dir = REAL(open)("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return;
+    char buffer[4096] __attribute__((aligned(8)));
+    long n;
+    while ((n = syscall(SYS_getdents64, dir, buffer, sizeof buffer)) > 0) {
+        for (long at = 0; at < n;) {
+            struct dirent64 *e = (struct dirent64 *)(buffer + at);
+            at += e->d_reclen;
+            int fd = atoi(e->d_name);
+            if (e->d_name[0] != '.' && fd != dir && fd < INTERNAL_FDS)
+                set->bits[fd / 64] |= 1ULL << (fd % 64);
+        }
+    }
+    REAL(close)(dir);
+}
+
+/*
+ * The library opens descriptors when it starts, and the kernel gives it the lowest. Those belong to the program: scripts count on 0 to 9,
+ * shells on 10 and 255, and others close whatever is above 2. So everything low is taken while the library starts.
+ */
+#define LOW_FDS 256
+
+static int fill_low(const struct fd_set_ *before)
+{
+    int limit = LOW_FDS;
+    long most = sysconf(_SC_OPEN_MAX);
+    if (most < 4 * LOW_FDS)
+        limit = (int)(most / 4);
+    int source = REAL(open)("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (source < 0)
+        return 0;
+    for (int fd = 0; fd < limit; fd++)
+        if (fd != source && (before->bits[fd / 64] >> (fd % 64) & 1) == 0)
+            REAL(dup3)(source, fd, O_CLOEXEC);
+    if (source >= limit)
+        REAL(close)(source);
+    return limit;
+}
+
+static void release_low(const struct fd_set_ *before, int limit)
+{
+    for (int fd = 0; fd < limit; fd++)
+        if ((before->bits[fd / 64] >> (fd % 64) & 1) == 0)
+            REAL(close)(fd);
+}
+
+static void remember_internal(const struct fd_set_ *before)
+{
+    struct fd_set_ *after = malloc(sizeof *after);
+    if (after == NULL)
+        return;
+    open_descriptors(after);
+    for (int i = 0; i < INTERNAL_FDS / 64; i++) {
+        uint64_t fresh = after->bits[i] & ~before->bits[i];
+        atomic_fetch_or(&internal[i], fresh);
+        for (; fresh != 0; fresh &= fresh - 1)
+            REAL(fcntl)(i * 64 + __builtin_ctzll(fresh), F_SETFD, FD_CLOEXEC);
+    }
+    free(after);
+}
+
+static int load(void)
+{
+    void *object = dlmopen(LM_ID_NEWLM, bp_settings.library, RTLD_NOW | RTLD_LOCAL);
+    if (object == NULL) {
+        const char *why = dlerror();
+        int full = why != NULL && strstr(why, "no more namespaces") != NULL;
+        bp_log("cannot load %s: %s%s", bp_settings.library, why != NULL ? why : "?",
+               full ? " (programs that fork within forks may do so 14 times)" : "");
+        return full ? -EAGAIN : -ELIBACC;
+    }
+#define X(name)                                                                 \
+    bp_library_calls.name = (__typeof__(&benchfs_##name))dlsym(object, "benchfs_" #name); \
+    if (bp_library_calls.name == NULL) {                                        \
+        bp_log("%s has no benchfs_" #name ": it is another version", bp_settings.library); \
+        return -ELIBBAD;                                                        \
+    }
+    BP_LIBRARY_CALLS(X)
+#undef X
+    loaded = 1;
+    return 0;
+}
+
+static int join(void)
+{
+    char text[512];
+    /* The program's umask may change: it is applied here, call by call. */
+    snprintf(text, sizeof text, "[client]\numask = \"000\"\nprefix = \"%s\"\n", bp_settings.prefix);
+    struct benchfs_options options = BENCHFS_OPTIONS_INIT;
+    options.config_text = text;
+    options.mode = BENCHFS_MODE_DISTRIBUTED; /* a file system of this process alone is never what was meant */
+    int rc = bp_library_calls.init_version(BENCHFS_API_VERSION, &options);
+    if (rc < 0)
+        bp_log("cannot join the file system: %s", bp_library_calls.last_error());
+    else
+        bp_session = bp_library_calls.session();
+    return rc;
+}
+
+/* Signals of the program are kept off the threads that the library starts. */
+static int load_and_join(void)
+{
+    struct fd_set_ *before = malloc(sizeof *before);
+    if (before == NULL)
+        return -ENOMEM;
+    sigset_t all, old;
+    sigfillset(&all);
+    sigdelset(&all, SIGSEGV);
+    sigdelset(&all, SIGBUS);
+    pthread_sigmask(SIG_BLOCK, &all, &old);
+    open_descriptors(before);
+    int limit = fill_low(before);
+    int rc = loaded ? 0 : load();
+    if (rc == 0)
+        rc = join();
+    release_low(before, limit);
+    remember_internal(before);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    free(before);
+    return rc;
+}
+
+int bp_load(void)
+{
+    if (bp_settings.prefix_len == 0)
+        return -ENOSYS;
+    int saved = errno;
+    pthread_mutex_lock(&loading);
+    int rc = 0;
+    if (!atomic_load_explicit(&bp_library_ready, memory_order_relaxed)) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        if (ended) {
+            rc = -ESHUTDOWN;
+        } else if (failure != 0 && now.tv_sec - failed_at.tv_sec < RETRY_SECONDS) {
+            rc = failure;
+        } else {
+            rc = failure = load_and_join();
+            clock_gettime(CLOCK_MONOTONIC, &failed_at);
+            if (rc == 0)
+                atomic_store_explicit(&bp_library_ready, 1, memory_order_release);
+        }
+    }
+    pthread_mutex_unlock(&loading);
+    errno = saved;
+    return rc;
+}
+
+void bp_library_end(void)
+{
+    pthread_mutex_lock(&loading);
+    ended = 1;
+    pthread_mutex_unlock(&loading);
+}
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&loading);
+}
+
+static void after_fork(void)
+{
+    pthread_mutex_unlock(&loading);
+}
+
+static void close_internal(int fd)
+{
+    REAL(close)(fd);
+}
+
+static void in_child(void)
+{
+    pthread_mutex_unlock(&loading);
+    if (!atomic_load_explicit(&bp_library_ready, memory_order_relaxed) && !loaded)
+        return;
+    atomic_store_explicit(&bp_library_ready, 0, memory_order_relaxed);
+    loaded = failure = 0;
+    bp_generation++;
+    bp_each_internal(close_internal);
+    for (int i = 0; i < INTERNAL_FDS / 64; i++)
+        atomic_store_explicit(&internal[i], 0, memory_order_relaxed);
+}
+
+void bp_library_start(void)
+{
+    pthread_atfork(before_fork, after_fork, in_child);
+}

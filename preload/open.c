@@ -1,0 +1,449 @@
+/* open.c: opening and closing, duplicates, fcntl. */
+#include "preload.h"
+
+#include <stdarg.h>
+#include <sys/ioctl.h>
+
+/* The mode is there when a file may be made. */
+static int needs_mode(int flags)
+{
+    return (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE;
+}
+
+#define TAKE_MODE(mode, flags)            \
+    mode_t mode = 0;                      \
+    if (needs_mode(flags)) {              \
+        va_list arguments;                \
+        va_start(arguments, flags);       \
+        mode = va_arg(arguments, mode_t); \
+        va_end(arguments);                \
+    }
+
+/* /dev/stdin, /dev/fd/N, /proc/self/fd/N: the descriptor that a path names, or -1. */
+static int named_descriptor(const char *path)
+{
+    static const struct {
+        const char *name;
+        int fd;
+    } streams[] = {{"/dev/stdin", 0}, {"/dev/stdout", 1}, {"/dev/stderr", 2}};
+    static const char *const directories[] = {"/dev/fd/", "/proc/self/fd/", "/proc/thread-self/fd/"};
+    if (path[0] != '/' || (path[1] != 'd' && path[1] != 'p'))
+        return -1;
+    for (size_t i = 0; i < sizeof streams / sizeof streams[0]; i++)
+        if (strcmp(path, streams[i].name) == 0)
+            return streams[i].fd;
+    for (size_t i = 0; i < sizeof directories / sizeof directories[0]; i++) {
+        size_t n = strlen(directories[i]);
+        char *end;
+        if (strncmp(path, directories[i], n) == 0 && path[n] >= '0' && path[n] <= '9') {
+            long fd = strtol(path + n, &end, 10);
+            return *end == '\0' && fd < BP_FD_MAX ? (int)fd : -1;
+        }
+    }
+    return -1;
+}
+
+static int finish_open(const struct bp_library *lib, const struct bp_where *w, int handle, int flags)
+{
+    char path[PATH_MAX], normal[PATH_MAX];
+    struct stat st;
+    int rc = lib->fstat(handle, &st);
+    if (rc < 0) {
+        lib->close(handle);
+        return (int)bp_result(rc);
+    }
+    if (bp_full_path(w, path) != 0 || bp_normalise("/", path, normal) != 0)
+        strcpy(normal, bp_settings.prefix); /* too long to be told; it works by number */
+    int kind = S_ISDIR(st.st_mode) ? S_IFDIR : S_IFREG;
+    return bp_descriptor(handle, st.st_ino, (uint32_t)kind, flags | (kind == S_IFDIR ? O_DIRECTORY : 0), normal);
+}
+
+/* What an open file's path is opened with to get what O_PATH promises: names and attributes, no data. */
+static int library_flags(int flags)
+{
+    if (flags & O_PATH)
+        return O_RDONLY | (flags & (O_DIRECTORY | O_NOFOLLOW));
+    return flags & ~(O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_ASYNC);
+}
+
+static int open_inside(struct bp_where *w, int flags, mode_t mode, int *outside)
+{
+    const struct bp_library *lib = bp_library();
+    enum bp_side side = BP_INSIDE;
+    if (lib == NULL)
+        return -1;
+    if ((flags & O_TMPFILE) == O_TMPFILE)
+        return bp_refuse(F_open, EOPNOTSUPP, "O_TMPFILE: files without a name are made by open and unlink");
+    bp_count(F_open);
+    for (;;) {
+        int handle = lib->openat(w->dir, w->path, library_flags(flags), mode & ~bp_umask() & 07777);
+        if (handle >= 0)
+            return finish_open(lib, w, handle, flags);
+        if (handle != -EREMOTE || !bp_follow_out(w, &side, (flags & O_NOFOLLOW) == 0 && (flags & O_EXCL) == 0))
+            return (int)bp_result(handle);
+        if (side == BP_OUTSIDE) {
+            *outside = 1;
+            return -1;
+        }
+    }
+}
+
+static int open_at(int dirfd, const char *path, int flags, mode_t mode)
+{
+    struct bp_where w;
+    enum bp_side side = bp_locate(dirfd, path, &w);
+    int outside = 0, fd;
+    if (LIKELY(side == BP_OUTSIDE)) {
+        int named = path != NULL ? named_descriptor(path) : -1;
+        struct bp_file *f = named >= 0 ? bp_file(named) : NULL;
+        if (UNLIKELY(f != NULL)) {
+            const struct bp_library *lib = bp_library();
+            if (lib == NULL)
+                return -1;
+            int handle = lib->open_inode(f->description->ino, library_flags(flags & ~(O_CREAT | O_EXCL | O_TRUNC)));
+            if (handle < 0)
+                return (int)bp_result(handle);
+            if ((flags & O_TRUNC) != 0)
+                lib->ftruncate(handle, 0);
+            return bp_descriptor(handle, f->description->ino, f->description->kind, flags, f->description->path);
+        }
+        fd = REAL(openat)(w.fd, w.path, flags, mode);
+        if (LIKELY(fd >= 0)) {
+            bp_detach(fd); /* a number that something closed behind our back */
+            return fd;
+        }
+        if (!bp_follow_in(dirfd, path, &w, (flags & O_NOFOLLOW) == 0))
+            return -1;
+    } else if (side == BP_NOWHERE) {
+        return -1;
+    }
+    fd = open_inside(&w, flags, mode, &outside);
+    return outside ? REAL(openat)(w.fd, w.path, flags, mode) : fd;
+}
+
+EXPORT int open(const char *path, int flags, ...)
+{
+    TAKE_MODE(mode, flags);
+    return open_at(AT_FDCWD, path, flags, mode);
+}
+ALIAS(open, open64);
+ALIAS(open, __open);
+ALIAS(open, __open64);
+
+EXPORT int openat(int dirfd, const char *path, int flags, ...)
+{
+    TAKE_MODE(mode, flags);
+    return open_at(dirfd, path, flags, mode);
+}
+ALIAS(openat, openat64);
+
+EXPORT int creat(const char *path, mode_t mode)
+{
+    return open_at(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+}
+ALIAS(creat, creat64);
+
+EXPORT int __open_2(const char *path, int flags)
+{
+    if (needs_mode(flags))
+        abort(); /* as libc does: open with O_CREAT and without a mode */
+    return open_at(AT_FDCWD, path, flags, 0);
+}
+ALIAS(__open_2, __open64_2);
+
+EXPORT int __openat_2(int dirfd, const char *path, int flags)
+{
+    if (needs_mode(flags))
+        abort();
+    return open_at(dirfd, path, flags, 0);
+}
+ALIAS(__openat_2, __openat64_2);
+
+/* ==== Names that are made up ==== */
+
+/* Makes something under a name whose last six X before a suffix are replaced. make returns -1 and EEXIST to be asked again. */
+static int make_unique(char *pattern, int suffix, int flags, int (*make)(const char *path, int flags))
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    size_t n = strlen(pattern);
+    if (suffix < 0 || n < (size_t)suffix + 6 || memcmp(pattern + n - (size_t)suffix - 6, "XXXXXX", 6) != 0) {
+        errno = EINVAL;
+        return -1;
+    }
+    char *x = pattern + n - (size_t)suffix - 6;
+    for (int tries = 0; tries < 1000; tries++) {
+        uint64_t random;
+        if (getentropy(&random, sizeof random) != 0)
+            return -1;
+        for (int i = 0; i < 6; i++, random /= 62)
+            x[i] = letters[random % 62];
+        int rc = make(pattern, flags);
+        if (rc >= 0 || errno != EEXIST)
+            return rc;
+    }
+    errno = EEXIST;
+    return -1;
+}
+
+static int make_file(const char *path, int flags)
+{
+    return open_at(AT_FDCWD, path, (flags & ~O_ACCMODE) | O_RDWR | O_CREAT | O_EXCL, 0600);
+}
+
+static int make_directory(const char *path, int flags)
+{
+    (void)flags;
+    return mkdir(path, 0700);
+}
+
+/* libc's own for all that is outside: its names are its own affair. */
+static int is_outside(const char *path)
+{
+    struct bp_where w;
+    return bp_locate(AT_FDCWD, path, &w) == BP_OUTSIDE;
+}
+
+EXPORT int mkostemps(char *pattern, int suffix, int flags)
+{
+    return is_outside(pattern) ? REAL(mkostemps)(pattern, suffix, flags) : make_unique(pattern, suffix, flags, make_file);
+}
+ALIAS(mkostemps, mkostemps64);
+
+EXPORT int mkstemps(char *pattern, int suffix)
+{
+    return mkostemps(pattern, suffix, 0);
+}
+ALIAS(mkstemps, mkstemps64);
+
+EXPORT int mkostemp(char *pattern, int flags)
+{
+    return mkostemps(pattern, 0, flags);
+}
+ALIAS(mkostemp, mkostemp64);
+
+EXPORT int mkstemp(char *pattern)
+{
+    return mkostemps(pattern, 0, 0);
+}
+ALIAS(mkstemp, mkstemp64);
+
+EXPORT char *mkdtemp(char *pattern)
+{
+    if (is_outside(pattern))
+        return REAL(mkdtemp)(pattern);
+    return make_unique(pattern, 0, 0, make_directory) == 0 ? pattern : NULL;
+}
+
+static int absent(const char *path, int flags)
+{
+    struct stat st;
+    (void)flags;
+    if (lstat(path, &st) == 0)
+        errno = EEXIST;
+    else if (errno == ENOENT)
+        return 0;
+    return -1;
+}
+
+EXPORT char *mktemp(char *pattern)
+{
+    if (is_outside(pattern))
+        return REAL(mktemp)(pattern);
+    if (make_unique(pattern, 0, 0, absent) != 0)
+        pattern[0] = '\0';
+    return pattern;
+}
+
+/* ==== Closing ==== */
+
+EXPORT int close(int fd)
+{
+    struct bp_file *f = bp_file(fd);
+    if (LIKELY(f == NULL))
+        return UNLIKELY(bp_is_internal(fd)) ? (errno = EBADF, -1) : REAL(close)(fd);
+    bp_count(F_close);
+    bp_unlock_process(f);
+    bp_detach(fd);
+    return REAL(close)(fd);
+}
+ALIAS(close, __close);
+
+/* Closes what the program may close of a range; internal descriptors are none of its business. */
+static int close_between(unsigned first, unsigned last, int flags)
+{
+    unsigned from = first;
+    for (int i = 0; i < 65536; i++) {
+        if ((unsigned)i < first || (unsigned)i > last || !bp_is_internal(i))
+            continue;
+        if ((unsigned)i > from && REAL(close_range)(from, (unsigned)i - 1, flags) != 0)
+            return -1;
+        from = (unsigned)i + 1;
+    }
+    return from <= last ? REAL(close_range)(from, last, flags) : 0;
+}
+
+EXPORT int close_range(unsigned first, unsigned last, int flags)
+{
+    const int cloexec_only = 4; /* CLOSE_RANGE_CLOEXEC */
+    if (first > last) {
+        errno = EINVAL;
+        return -1;
+    }
+    if ((flags & cloexec_only) == 0)
+        for (int fd = (int)first; fd >= 0 && (unsigned)fd <= last && fd <= atomic_load(&bp_fd_high); fd++)
+            if (bp_file(fd) != NULL)
+                close(fd);
+    return close_between(first, last, flags);
+}
+
+EXPORT void closefrom(int low)
+{
+    (void)close_range(low < 0 ? 0 : (unsigned)low, ~0u, 0);
+}
+
+/* ==== Duplicates ==== */
+
+/* The kernel has made `made` as a duplicate of fd. */
+static int duplicated(int fd, int made)
+{
+    struct bp_file *f = bp_file(fd);
+    if (made < 0)
+        return made;
+    if (f != NULL)
+        bp_attach(made, f);
+    else
+        bp_detach(made);
+    return made;
+}
+
+EXPORT int dup(int fd)
+{
+    return duplicated(fd, REAL(dup)(fd));
+}
+
+/* Before fd takes another meaning: what libc holds back for it belongs to the old one only if the program flushed it; it did not. */
+static int duplicate_to(int fd, int to, int flags, int plain)
+{
+    struct bp_file *f = bp_file(fd);
+    if (UNLIKELY(bp_is_internal(to) && to != fd)) {
+        errno = EBUSY;
+        return -1;
+    }
+    int made = plain ? REAL(dup2)(fd, to) : REAL(dup3)(fd, to, flags);
+    if (fd != to && (f != NULL || (made >= 0 && bp_file(made) != NULL)))
+        made = duplicated(fd, made);
+    if (made >= 0 && made <= STDERR_FILENO && f != NULL)
+        bp_standard_stream(made);
+    return made;
+}
+
+EXPORT int dup2(int fd, int to)
+{
+    return duplicate_to(fd, to, 0, 1);
+}
+ALIAS(dup2, __dup2);
+
+EXPORT int dup3(int fd, int to, int flags)
+{
+    return duplicate_to(fd, to, flags, 0);
+}
+
+/* ==== fcntl ==== */
+
+#define CHANGEABLE (O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME)
+
+static int file_control(int fd, struct bp_file *f, int cmd, void *argument)
+{
+    struct bp_description *d = f->description;
+    bp_count(F_fcntl);
+    switch (cmd) {
+    case F_DUPFD:
+    case F_DUPFD_CLOEXEC:
+        return duplicated(fd, REAL(fcntl)(fd, cmd, argument));
+    case F_GETFD:
+    case F_SETFD:
+        return REAL(fcntl)(fd, cmd, argument);
+    case F_GETFL:
+        return (atomic_load(&d->flags) & ~(d->kind == S_IFDIR ? 0 : O_DIRECTORY)) | 0100000; /* O_LARGEFILE, as the kernel shows it */
+    case F_SETFL: {
+        int flags = (int)(intptr_t)argument;
+        atomic_store(&d->flags, (atomic_load(&d->flags) & ~CHANGEABLE) | (flags & CHANGEABLE));
+        return 0;
+    }
+    case F_GETLK:
+    case F_SETLK:
+    case F_SETLKW:
+    case F_OFD_GETLK:
+    case F_OFD_SETLK:
+    case F_OFD_SETLKW:
+        return bp_lock_call(fd, f, cmd, argument);
+    case F_GETOWN:
+        return 0;
+    case F_SETOWN:
+    case F_SETSIG:
+    case F_GETSIG:
+        return 0;
+    case F_GETPIPE_SZ:
+    case F_SETPIPE_SZ:
+        errno = EBADF;
+        return -1;
+    }
+    return bp_refuse(F_fcntl, EINVAL, "a command that files of BenchFS do not know");
+}
+
+EXPORT int fcntl(int fd, int cmd, ...)
+{
+    va_list arguments;
+    va_start(arguments, cmd);
+    void *argument = va_arg(arguments, void *);
+    va_end(arguments);
+    struct bp_file *f = bp_file(fd);
+    if (LIKELY(f == NULL)) {
+        int rc = REAL(fcntl)(fd, cmd, argument);
+        if ((cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC) && rc >= 0)
+            bp_detach(rc);
+        return rc;
+    }
+    return file_control(fd, f, cmd, argument);
+}
+ALIAS(fcntl, fcntl64);
+ALIAS(fcntl, __fcntl);
+
+EXPORT int ioctl(int fd, unsigned long request, ...)
+{
+    va_list arguments;
+    va_start(arguments, request);
+    void *argument = va_arg(arguments, void *);
+    va_end(arguments);
+    struct bp_file *f = bp_file(fd);
+    if (LIKELY(f == NULL))
+        return REAL(ioctl)(fd, request, argument);
+    bp_count(F_ioctl);
+    switch (request) {
+    case FIOCLEX:
+        return REAL(fcntl)(fd, F_SETFD, FD_CLOEXEC);
+    case FIONCLEX:
+        return REAL(fcntl)(fd, F_SETFD, 0);
+    case FIONBIO:
+    case FIOASYNC:
+        return 0;
+    case FIONREAD: {
+        struct stat st;
+        if (fstat(fd, &st) != 0)
+            return -1;
+        int64_t rest = st.st_size - atomic_load(&f->description->offset);
+        *(int *)argument = (int)(rest < 0 ? 0 : rest > INT_MAX ? INT_MAX : rest);
+        return 0;
+    }
+    }
+    errno = ENOTTY;
+    return -1;
+}
+
+EXPORT int isatty(int fd)
+{
+    if (LIKELY(bp_file(fd) == NULL))
+        return REAL(isatty)(fd);
+    errno = ENOTTY;
+    return 0;
+}

@@ -1,0 +1,147 @@
+/* other.c: libraries, and what is refused. */
+#include "preload.h"
+
+#include <aio.h>
+#include <dlfcn.h>
+#include <sys/fanotify.h>
+#include <sys/inotify.h>
+#include <sys/ipc.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <termios.h>
+
+static int is_inside(const char *path)
+{
+    struct bp_where w;
+    return path != NULL && bp_locate(AT_FDCWD, path, &w) != BP_OUTSIDE;
+}
+
+/* ==== dlopen: through a copy that the loader can map ==== */
+
+int bp_copy_of(const char *path, char text[64]);
+
+static void *open_copy(const char *path, int mode)
+{
+    char text[64];
+    bp_count(F_dlopen);
+    int memfd = bp_copy_of(path, text);
+    if (memfd < 0) { /* let the loader say in its words that there is nothing */
+        bp_log("dlopen %s: %s", path, strerror(errno));
+        return REAL(dlopen)("/nonexistent/library/in/BenchFS", mode);
+    }
+    void *object = REAL(dlopen)(text, mode);
+    REAL(close)(memfd);
+    return object;
+}
+
+/* libc's is reached by a jump, so that it sees who calls: it searches the caller's paths. */
+EXPORT void *dlopen(const char *path, int mode)
+{
+    if (UNLIKELY(path != NULL && strchr(path, '/') != NULL && is_inside(path)))
+        return open_copy(path, mode);
+    return REAL(dlopen)(path, mode);
+}
+
+/* ==== Watching ==== */
+
+EXPORT int inotify_add_watch(int fd, const char *path, uint32_t mask)
+{
+    if (LIKELY(!is_inside(path)))
+        return REAL(inotify_add_watch)(fd, path, mask);
+    return bp_refuse(F_inotify_add_watch, EOPNOTSUPP, "changes are not announced");
+}
+
+EXPORT int fanotify_mark(int fd, unsigned flags, uint64_t mask, int dirfd, const char *path)
+{
+    if (LIKELY(!is_inside(path) && bp_file(dirfd) == NULL))
+        return REAL(fanotify_mark)(fd, flags, mask, dirfd, path);
+    return bp_refuse(F_fanotify_mark, EOPNOTSUPP, "changes are not announced");
+}
+
+/* ==== Names for descriptors of the kernel ==== */
+
+EXPORT int name_to_handle_at(int dirfd, const char *path, struct file_handle *handle, int *mount, int flags)
+{
+    struct bp_where w;
+    if (LIKELY(bp_locate(dirfd, path, &w) == BP_OUTSIDE && bp_file(dirfd) == NULL))
+        return REAL(name_to_handle_at)(dirfd, path, handle, mount, flags);
+    return bp_refuse(F_name_to_handle_at, EOPNOTSUPP, "the kernel has no handle for it");
+}
+
+EXPORT key_t ftok(const char *path, int id)
+{
+    struct stat st;
+    if (LIKELY(!is_inside(path)))
+        return REAL(ftok)(path, id);
+    if (stat(path, &st) != 0)
+        return -1;
+    return (key_t)((st.st_ino & 0xffff) | (st.st_dev & 0xff) << 16 | ((unsigned)id & 0xff) << 24);
+}
+
+/* ==== Asynchronous I/O of libc: its threads would use the kernel's calls ==== */
+
+#define AIO(name, parameters, descriptor, arguments)                                                                 \
+    EXPORT int name parameters                                                                                       \
+    {                                                                                                                \
+        return LIKELY(bp_file(descriptor) == NULL) ? REAL(name) arguments                                            \
+                                                   : bp_refuse(F_##name, ENOSYS, "asynchronous I/O of libc");        \
+    }
+
+AIO(aio_read, (struct aiocb * a), a->aio_fildes, (a))
+AIO(aio_write, (struct aiocb * a), a->aio_fildes, (a))
+AIO(aio_fsync, (int op, struct aiocb *a), a->aio_fildes, (op, a))
+#pragma GCC diagnostic ignored "-Wattribute-alias"
+extern int aio_read64(struct aiocb64 *) EXPORT __attribute__((alias("aio_read")));
+extern int aio_write64(struct aiocb64 *) EXPORT __attribute__((alias("aio_write")));
+extern int aio_fsync64(int, struct aiocb64 *) EXPORT __attribute__((alias("aio_fsync")));
+
+EXPORT int lio_listio(int mode, struct aiocb *const list[], int n, struct sigevent *event)
+{
+    for (int i = 0; i < n; i++)
+        if (list[i] != NULL && bp_file(list[i]->aio_fildes) != NULL)
+            return bp_refuse(F_lio_listio, ENOSYS, "asynchronous I/O of libc");
+    return REAL(lio_listio)(mode, list, n, event);
+}
+extern int lio_listio64(int, struct aiocb64 *const[], int, struct sigevent *) EXPORT __attribute__((alias("lio_listio")));
+
+/* ==== Sockets ==== */
+
+static int names_ours(const struct sockaddr *address, socklen_t n)
+{
+    const struct sockaddr_un *u = (const struct sockaddr_un *)address;
+    char path[sizeof u->sun_path + 1];
+    if (address == NULL || n <= offsetof(struct sockaddr_un, sun_path) || u->sun_family != AF_UNIX || u->sun_path[0] == '\0')
+        return 0;
+    size_t length = n - offsetof(struct sockaddr_un, sun_path);
+    if (length > sizeof u->sun_path)
+        length = sizeof u->sun_path;
+    memcpy(path, u->sun_path, length);
+    path[length] = '\0';
+    return is_inside(path);
+}
+
+EXPORT int bind(int fd, const struct sockaddr *address, socklen_t n)
+{
+    if (LIKELY(!names_ours(address, n)))
+        return REAL(bind)(fd, address, n);
+    return bp_refuse(F_bind, EOPNOTSUPP, "sockets do not exist");
+}
+
+EXPORT int connect(int fd, const struct sockaddr *address, socklen_t n)
+{
+    if (LIKELY(!names_ours(address, n)))
+        return REAL(connect)(fd, address, n);
+    return bp_refuse(F_connect, ECONNREFUSED, "sockets do not exist");
+}
+
+ALIAS(connect, __connect);
+
+/* ==== Terminals ==== */
+
+EXPORT int tcgetattr(int fd, struct termios *t)
+{
+    if (LIKELY(bp_file(fd) == NULL))
+        return REAL(tcgetattr)(fd, t);
+    errno = ENOTTY;
+    return -1;
+}

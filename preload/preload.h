@@ -1,0 +1,369 @@
+/*
+ * preload.h: what the files of the interposer share.
+ *
+ * libbenchfs_preload.so stands before libc (LD_PRELOAD) and serves the calls of unmodified programs that concern paths under one
+ * prefix, or descriptors opened there; all others go to libc untouched. It is C only and links nothing but libc: the library
+ * (a Go runtime, UCX and their threads) is loaded into a namespace of its own when the first path under the prefix is used.
+ *
+ *   functions.txt   which functions of libc are served, passed on or refused: the list that everything else is checked against
+ *   real.c          libc's own functions
+ *   start.c         the constructor, settings, the log, the report at exit
+ *   library.c       libbenchfs.so in its namespace: loading, joining, what fork means for it
+ *   descriptor.c    open files as kernel descriptors
+ *   where.c         paths: inside the prefix or not; the working directory
+ *   open.c io.c attr.c name.c dir.c tree.c stdio.c map.c lock.c wait.c copy.c exec.c other.c   the calls, by topic
+ *
+ * # Rules
+ *
+ * A function of this library never calls a function of functions.txt by its plain name, which would be our own: REAL(name) is libc's.
+ * Locks, in this order: the library's (library.c), the working directory's (where.c), a file's (descriptor.c), a description's (in
+ * shared memory). None is held while the program's code runs.
+ */
+#ifndef BENCHFS_PRELOAD_H
+#define BENCHFS_PRELOAD_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
+
+#include <benchfs.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((visibility("default")))
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+/* Another name of a function of this file. Types of the LFS64 family differ in name only on 64-bit systems. */
+#define ALIAS(of, name) extern __typeof__(of) name EXPORT __attribute__((alias(#of)))
+#define ALIAS64(of, name) _Pragma("GCC diagnostic ignored \"-Wattribute-alias\"") ALIAS(of, name)
+
+/* ==== real.c ==== */
+
+enum bp_function {
+#define X(name) F_##name,
+#include "functions.inc"
+#undef X
+    F_COUNT
+};
+
+extern _Atomic(void *) bp_reals[F_COUNT];
+extern const char *const bp_names[F_COUNT];
+
+/* Finds libc's function; ends the process with a message if there is none, which cannot happen with a libc that we are built for. */
+void *bp_find_real(enum bp_function f);
+
+static inline void *bp_real(enum bp_function f)
+{
+    void *p = atomic_load_explicit(&bp_reals[f], memory_order_relaxed);
+    return LIKELY(p != NULL) ? p : bp_find_real(f);
+}
+
+#define REAL(name) ((__typeof__(&name))bp_real(F_##name))
+
+/* ==== start.c ==== */
+
+/* What the environment says; fixed once the constructor has run. */
+struct bp_settings {
+    char prefix[256]; /* absolute, normal, without a slash at its end; "" when the interposer does nothing */
+    size_t prefix_len;
+    const char *leaf;  /* last component of prefix */
+    char library[512]; /* path of libbenchfs.so */
+    char self[512];    /* path of this object, for LD_PRELOAD */
+    int report;        /* BENCHFS_PRELOAD_REPORT */
+    int log_fd;        /* -1: no log */
+};
+extern struct bp_settings bp_settings;
+
+/* The BENCHFS_* variables that the process started with, for programs that are started with another environment. NULL at its end. */
+extern char **bp_saved_environment;
+
+void bp_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Counters of the report. */
+struct bp_counter {
+    _Atomic uint64_t calls, bytes, refused;
+};
+extern struct bp_counter bp_counters[F_COUNT];
+
+static inline void bp_count(enum bp_function f)
+{
+    if (UNLIKELY(bp_settings.report))
+        atomic_fetch_add_explicit(&bp_counters[f].calls, 1, memory_order_relaxed);
+}
+
+static inline ssize_t bp_count_bytes(enum bp_function f, ssize_t n)
+{
+    if (UNLIKELY(bp_settings.report) && n > 0)
+        atomic_fetch_add_explicit(&bp_counters[f].bytes, (uint64_t)n, memory_order_relaxed);
+    return n;
+}
+
+/* Sets errno, tells the log and the report, returns -1. */
+int bp_refuse(enum bp_function f, int error, const char *why);
+
+/* A result of the library as libc gives it: -1 and errno. */
+static inline ssize_t bp_result(ssize_t rc)
+{
+    if (UNLIKELY(rc < 0)) {
+        errno = (int)-rc;
+        return -1;
+    }
+    return rc;
+}
+
+/* ==== library.c ==== */
+
+#define BP_LIBRARY_CALLS(X)                                                                                            \
+    X(init_version) X(finalize) X(last_error) X(open) X(openat) X(open_inode) X(close) X(lseek) X(read) X(write) X(pread)          \
+    X(pwrite) X(readv) X(writev) X(preadv) X(pwritev) X(fsync) X(fdatasync) X(sync) X(fstat) X(fstatat) X(fstatfs)     \
+    X(statfs) X(faccessat) X(fchmod) X(fchmodat) X(fchown) X(fchownat) X(futimens) X(utimensat) X(truncate)            \
+    X(ftruncate) X(fallocate) X(mkdirat) X(unlinkat) X(renameat) X(linkat) X(symlinkat) X(readlinkat) X(opendir)       \
+    X(lock) X(session) X(fdopendir) X(readdir) X(readdir_many) X(telldir) X(seekdir) X(rewinddir) X(closedir)
+
+struct bp_library {
+#define X(name) __typeof__(&benchfs_##name) name;
+    BP_LIBRARY_CALLS(X)
+#undef X
+};
+
+extern struct bp_library bp_library_calls;
+extern _Atomic int bp_library_ready;
+/* Which life of the process this is: a child of a fork is another one, in which the library must be loaded again. */
+extern uint32_t bp_generation;
+/* This process's session, by which others name it. */
+extern uint64_t bp_session;
+
+/* Loads the library and joins the file system, unless that is done. 0 or a negative errno. */
+int bp_load(void);
+
+/* The library's calls, or NULL and errno. */
+static inline const struct bp_library *bp_library(void)
+{
+    if (LIKELY(atomic_load_explicit(&bp_library_ready, memory_order_acquire)))
+        return &bp_library_calls;
+    int rc = bp_load();
+    if (rc < 0) {
+        errno = -rc;
+        return NULL;
+    }
+    return &bp_library_calls;
+}
+
+void bp_library_start(void); /* by the constructor */
+void bp_library_end(void);   /* no loading any more */
+/* 1 for a descriptor that the library has opened for itself. */
+int bp_is_internal(int fd);
+/* Runs f for each of them (they may be gone meanwhile). */
+void bp_each_internal(void (*f)(int fd));
+
+/* ==== descriptor.c ==== */
+
+/*
+ * An open file description: what POSIX says all descriptors of one open() share, over dup, fork and exec. It lives in a memfd that the
+ * descriptor refers to, mapped by every process that uses it.
+ */
+struct bp_description {
+    uint64_t magic;
+    uint64_t ino;
+    uint64_t id;            /* random: owner of flock and OFD locks */
+    uint64_t session;       /* of who opened it */
+    _Atomic int64_t offset; /* changed under lock only */
+    _Atomic int flags;      /* as fcntl(F_GETFL) tells, with O_DIRECTORY for directories */
+    _Atomic uint32_t lock;  /* pid of who moves the offset */
+    _Atomic uint32_t locked; /* flock or OFD locks may be held */
+    uint32_t kind;          /* S_IFREG or S_IFDIR */
+    char path[PATH_MAX];    /* under the prefix, as it was opened, normal */
+};
+
+/* An open file in this process: a description and the library's handle for it. Never freed, used again. */
+struct bp_file {
+    struct bp_description *description;
+    _Atomic uint64_t handle; /* generation, O_APPEND or not, handle; 0: none */
+    _Atomic int refs;        /* descriptors, mappings, and the working directory */
+    _Atomic int locked;      /* the process may have locks of its own on it */
+    pthread_mutex_t mutex;   /* guards the opening of handle */
+    uint64_t memfd;          /* inode of the memfd: tells descriptions apart */
+    struct bp_file *next;    /* in the list of free ones */
+};
+
+#define BP_FD_MAX (1 << 20)
+extern _Atomic(struct bp_file *) bp_files[BP_FD_MAX];
+/* No descriptor above this one has ever been ours. */
+extern atomic_int bp_fd_high;
+
+/* The file behind a descriptor, or NULL if it is not ours. */
+static inline struct bp_file *bp_file(int fd)
+{
+    if (UNLIKELY((unsigned)fd >= BP_FD_MAX))
+        return NULL;
+    return atomic_load_explicit(&bp_files[fd], memory_order_acquire);
+}
+
+/* The library's handle of a file; opens it again in a child of fork or after exec. Negative errno if that fails. */
+int bp_handle_slow(struct bp_file *f);
+
+/* What bp_file.handle holds besides the handle's 31 bits: this life of the process, "set", and whether it was opened with O_APPEND. */
+#define BP_HANDLE_BITS ((uint64_t)0x7fffffff)
+
+static inline uint64_t bp_handle_tag(int flags)
+{
+    return (uint64_t)bp_generation << 48 | 1ULL << 47 | (flags & O_APPEND ? 1ULL << 46 : 0);
+}
+
+static inline int bp_handle(struct bp_file *f)
+{
+    uint64_t have = atomic_load_explicit(&f->handle, memory_order_acquire);
+    int flags = atomic_load_explicit(&f->description->flags, memory_order_relaxed);
+    if (LIKELY((have & ~BP_HANDLE_BITS) == bp_handle_tag(flags) &&
+               atomic_load_explicit(&bp_library_ready, memory_order_relaxed)))
+        return (int)(have & BP_HANDLE_BITS);
+    return bp_handle_slow(f);
+}
+
+/* A file that is open in the library as handle; path is under the prefix. NULL: no memory. */
+struct bp_file *bp_file_new(int handle, uint64_t ino, uint32_t kind, int flags, const char *path);
+void bp_file_hold(struct bp_file *f);
+/* Gives up one reference; closes with the last. */
+void bp_file_drop(struct bp_file *f);
+/* Gives a handle a kernel descriptor, the lowest that is free. -1 and errno; the handle is closed then. */
+int bp_descriptor(int handle, uint64_t ino, uint32_t kind, int flags, const char *path);
+/* fd now refers to what f is (a duplicate that the kernel has made). */
+void bp_attach(int fd, struct bp_file *f);
+/* fd refers to nothing of ours any more; drops its file. */
+void bp_detach(int fd);
+/* Looks for descriptors that were inherited. */
+void bp_adopt_all(void);
+/* Takes in fd if it is one of ours that came some other way (a socket). */
+struct bp_file *bp_adopt(int fd);
+/* Exclusive use of the description's offset, among all processes. */
+void bp_lock(struct bp_description *d);
+void bp_unlock(struct bp_description *d);
+/* Closes what is open in the library, so that nothing is left untold. The process goes on to end. */
+void bp_close_all(void);
+
+/* ==== where.c ==== */
+
+enum bp_side {
+    BP_OUTSIDE, /* libc's: fd and path of bp_where */
+    BP_INSIDE,  /* ours: dir and path */
+    BP_NOWHERE  /* errno is set */
+};
+
+struct bp_where {
+    int fd;           /* outside */
+    int dir;          /* inside: handle where path starts, or BENCHFS_AT_FDCWD */
+    const char *path; /* as given, or in text */
+    struct bp_file *base; /* whose handle dir is, or NULL */
+    int hops;             /* times that a link led out */
+    char text[PATH_MAX];
+};
+
+/* Where a path leads that a program gives with dirfd. */
+enum bp_side bp_locate_slow(int dirfd, const char *path, struct bp_where *w);
+
+extern _Atomic(struct bp_file *) bp_cwd; /* NULL: the working directory is outside */
+
+static inline enum bp_side bp_locate(int dirfd, const char *path, struct bp_where *w)
+{
+    w->fd = dirfd;
+    w->path = path;
+    w->hops = 0;
+    if (path == NULL || bp_settings.prefix_len == 0)
+        return BP_OUTSIDE;
+    if (path[0] == '/') {
+        if (LIKELY(strstr(path, bp_settings.leaf) == NULL))
+            return BP_OUTSIDE;
+    } else if (dirfd == AT_FDCWD) {
+        if (LIKELY(atomic_load_explicit(&bp_cwd, memory_order_relaxed) == NULL && strstr(path, bp_settings.leaf) == NULL))
+            return BP_OUTSIDE;
+    } else if (LIKELY(bp_file(dirfd) == NULL && strstr(path, bp_settings.leaf) == NULL)) {
+        return BP_OUTSIDE;
+    }
+    return bp_locate_slow(dirfd, path, w);
+}
+
+/*
+ * After the library said EREMOTE: a symbolic link led out. Finds where to. follow: also when the last component is the link.
+ * Returns 1 and w is outside (or inside again, by another path), 0 if it stays an error.
+ */
+int bp_follow_out(struct bp_where *w, enum bp_side *side, int follow);
+/* After libc said ENOENT, ELOOP or ENOTDIR: does a symbolic link outside lead into the prefix? Then w is inside. errno stays. */
+int bp_follow_in(int dirfd, const char *path, struct bp_where *w, int follow);
+
+/* The absolute normal path that the program would write for w (inside). 0 or negative errno. */
+int bp_full_path(const struct bp_where *w, char out[PATH_MAX]);
+/* Makes an absolute path normal: no "//", ".", "..". */
+int bp_normalise(const char *base, const char *path, char out[PATH_MAX]);
+/* The canonical path: symbolic links followed, inside and outside. */
+char *bp_realpath(int dirfd, const char *path, char out[PATH_MAX]);
+/* 1 if an absolute normal path is the prefix or under it. */
+int bp_under_prefix(const char *path);
+void bp_where_start(const char *cwd);
+/* Environment variable in which a program that is started learns its working directory. */
+#define BP_CWD_VARIABLE "BENCHFS_PRELOAD_CWD"
+mode_t bp_umask(void);
+
+/*
+ * The frame of a call with one path. IN is an expression of the library with w.dir and w.path (and lib), OUT libc's, with w.fd and w.path;
+ * `follow` says what links mean.
+ */
+#define BP_PATH_CALL(function, dirfd, path, follow, OUT, IN)                                       \
+    do {                                                                                           \
+        struct bp_where w;                                                                         \
+        enum bp_side side_ = bp_locate((dirfd), (path), &w);                                       \
+        if (LIKELY(side_ == BP_OUTSIDE)) {                                                         \
+            __typeof__(OUT) r_ = (OUT);                                                            \
+            if (LIKELY(r_ != -1) || !bp_follow_in((dirfd), (path), &w, (follow)))                  \
+                return r_;                                                                         \
+            side_ = BP_INSIDE;                                                                     \
+        }                                                                                          \
+        const struct bp_library *lib = side_ == BP_INSIDE ? bp_library() : NULL;                   \
+        if (lib == NULL)                                                                           \
+            return -1;                                                                             \
+        bp_count(F_##function);                                                                    \
+        for (;;) {                                                                                 \
+            ssize_t rc_ = (IN);                                                                    \
+            if (LIKELY(rc_ != -EREMOTE) || !bp_follow_out(&w, &side_, (follow)))                   \
+                return (__typeof__(OUT))bp_result(rc_);                                            \
+            if (side_ == BP_OUTSIDE)                                                               \
+                return (OUT);                                                                      \
+        }                                                                                          \
+    } while (0)
+
+/* ==== stdio.c ==== */
+
+/* Descriptor fd (0, 1 or 2) may be ours from now on: libc's stream for it must go through our calls. */
+void bp_standard_stream(int fd);
+
+/* ==== map.c ==== */
+
+/* Writes back what was written to shared mappings. */
+void bp_write_back_all(void);
+/* The same for one file, before it is read by other means. */
+void bp_write_back_file(const struct bp_file *f);
+extern atomic_int bp_mapping_count;
+
+/* ==== lock.c ==== */
+
+int bp_lock_call(int fd, struct bp_file *f, int cmd, struct flock *l);
+/* The process closes a descriptor of the file: its POSIX locks on it go. */
+void bp_unlock_process(struct bp_file *f);
+/* The process has closed the last descriptor of a description. */
+void bp_unlock_description(struct bp_file *f, int handle);
+/* 1 once the process has taken any. */
+extern atomic_int bp_locks_taken;
+
+#endif /* BENCHFS_PRELOAD_H */
