@@ -120,6 +120,42 @@ func TestLostSessionKeepsLocks(t *testing.T) {
 	a.outcome("it believes to have nothing", m, rpc.LockInTheWay)
 }
 
+// TestLostWaiter: nothing is given to a client whose connection is lost; it will ask again if it comes back.
+func TestLostWaiter(t *testing.T) {
+	c := newCluster(t, 1)
+	a, d := c.asker(1), c.asker(2)
+	ino := must[rpc.EntryReply](t)(a.create(rpc.MsgCreateFile, inode.Root, "f")).Ino
+	a.outcome("lock", want(rpc.LockTry, ino, 1), rpc.LockDone)
+	if _, err := d.attr(ino); err != nil {
+		t.Fatal(err)
+	}
+	conn := d.pool.Peek(c.peer(0))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		call := d.pool.Transport().NewCall()
+		call.Reset()
+		call.Header.Type = rpc.MsgLock
+		m := want(rpc.LockWait, ino, 2)
+		m.Ticket = 1
+		call.Body = m.AppendTo(call.Body[:0])
+		conn.Run(time.Now().Add(10*time.Second), []*rpc.Call{call}) // one attempt
+		d.pool.Transport().FreeCall(call)
+	}()
+	eventually(t, "it waits", func() bool {
+		stats, _ := c.shards[0].shard.Stats()
+		return stats.LockWaiters == 1
+	})
+	if err := conn.Link.Close(); err != nil {
+		t.Fatal(err)
+	}
+	unlock := want(rpc.LockTry, ino, 1)
+	unlock.Type = rpc.LockNone
+	a.outcome("unlock", unlock, rpc.LockDone)
+	a.outcome("nobody has it", want(rpc.LockTest, ino, 1), rpc.LockDone)
+	<-ended
+}
+
 // TestWaitIsAnswered: a wait is answered within the time of its attempt, keeps its turn, can be cancelled, and comes only once.
 func TestWaitIsAnswered(t *testing.T) {
 	c := newCluster(t, 1)
