@@ -29,7 +29,7 @@ C_SOURCES = $(shell find capi examples include preload tests ucx -type f \( -nam
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := build
-.PHONY: help deps deps-lint deps-bench build demo bench test test-go test-race test-c test-fortran test-cpp test-python test-examples test-posix test-model test-fault fuzz lint format docs install clean
+.PHONY: help deps deps-lint deps-bench build demo bench test test-go test-race test-c test-fortran test-cpp test-python test-examples test-posix test-model test-fault test-locks fuzz lint format docs install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -108,6 +108,9 @@ test-model: build ## random operations by several processes, compared with a mod
 
 test-fault: build ## daemons that are killed
 	@scripts/test.sh fault
+
+test-locks: build ## advisory locks between processes
+	@scripts/test.sh locks
 
 fuzz: deps ## each fuzz target of scripts/fuzz-targets.txt, FUZZTIME (20s) each
 	@scripts/test.sh fuzz

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# test.sh all|go|race|c|fortran|cpp|python|examples|posix|model|fault|tests|fuzz: runs tests, prints what runs and how long it took. Status ≠ 0 if anything failed.
+# test.sh all|go|race|c|fortran|cpp|python|examples|posix|model|fault|locks|tests|fuzz: runs tests, prints what runs and how long it took. Status ≠ 0 if anything failed.
 # Everything runs, also after a failure; the failures are listed at the end.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -25,7 +25,7 @@ step() {
 unit_packages() { "$GO" list ./... | grep -v '/tests/'; }
 
 # Without UCX and C, where the race detector sees all that happens.
-race_packages="./cache/... ./capi/bridge/... ./config/... ./core/... ./fserr/... ./internal/handle/... ./internal/registry/... ./internal/shm/... ./internal/wal/... ./meta/... ./rpc/... ./store/..."
+race_packages="./cache/... ./capi/bridge/... ./config/... ./core/... ./fserr/... ./internal/handle/... ./internal/rangelock/... ./internal/registry/... ./internal/shm/... ./internal/wal/... ./meta/... ./rpc/... ./store/..."
 
 # existing keeps the patterns that stand for something.
 existing() {
@@ -57,7 +57,7 @@ run_rest() {
     for dir in tests/*/; do
         dir=${dir%/}
         case $dir in
-        tests/c | tests/posix | tests/model | tests/fault) ;;
+        tests/c | tests/posix | tests/model | tests/fault | tests/locks) ;;
         *) if compgen -G "$dir/*_test.go" >/dev/null; then run_dir "$dir" "$dir" 5m; fi ;;
         esac
     done
@@ -80,6 +80,7 @@ examples) run_dir "examples" tests/examples 5m ;;
 posix) run_dir "POSIX conformance" tests/posix 8m ;;
 model) run_dir "random operations against a model" tests/model 8m ;;
 fault) run_dir "killed daemons" tests/fault 8m ;;
+locks) run_dir "locks between processes" tests/locks 5m ;;
 tests) run_rest ;;
 fuzz) run_fuzz ;;
 all)
@@ -89,11 +90,12 @@ all)
     run_dir "POSIX conformance" tests/posix 8m
     run_dir "random operations against a model" tests/model 8m
     run_dir "killed daemons" tests/fault 8m
+    run_dir "locks between processes" tests/locks 5m
     run_rest
     run_fuzz
     ;;
 *)
-    echo "usage: $0 all|go|race|c|fortran|cpp|python|examples|posix|model|fault|tests|fuzz" >&2
+    echo "usage: $0 all|go|race|c|fortran|cpp|python|examples|posix|model|fault|locks|tests|fuzz" >&2
     exit 2
     ;;
 esac

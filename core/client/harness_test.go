@@ -29,6 +29,7 @@ type cluster struct {
 	m       *layout.Map
 	layout  layout.Layout
 	shards  []*shard
+	attempt time.Duration // of the clients' calls
 }
 
 type shard struct {
@@ -54,7 +55,7 @@ var ctx = context.Background()
 
 func newCluster(t testing.TB, shards int, strategy layout.Strategy, durable bool) *cluster {
 	t.Helper()
-	c := &cluster{t: t, network: inproc.NewNetwork(), m: &layout.Map{Epoch: 7}}
+	c := &cluster{t: t, network: inproc.NewNetwork(), m: &layout.Map{Epoch: 7}, attempt: 300 * time.Millisecond}
 	c.layout = layout.Layout{Strategy: strategy, ChunkBits: chunkBits, Shards: uint32(shards), Epoch: 7}
 	if durable {
 		c.dir = t.TempDir()
@@ -153,7 +154,7 @@ func (c *cluster) pool(id uint64, onConnect func(context.Context, *rpc.Conn) err
 		Identity:       rpc.Identity{Client: id, UID: uint32(syscall.Getuid()), Secret: secret, Epoch: c.m.Epoch},
 		Resolve:        c.resolve,
 		ConnectTimeout: time.Second,
-		Policy:         rpc.Policy{Attempts: 1000, PerAttempt: 300 * time.Millisecond, BackoffBase: time.Millisecond, BackoffMax: 10 * time.Millisecond},
+		Policy:         rpc.Policy{Attempts: 1000, PerAttempt: c.attempt, BackoffBase: time.Millisecond, BackoffMax: 10 * time.Millisecond},
 		OnConnect:      onConnect,
 	})
 }

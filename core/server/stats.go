@@ -14,6 +14,8 @@ type Stats struct {
 	Sessions      int               `json:"sessions"`
 	Clients       int               `json:"clients"`
 	Parked        int               `json:"parked_requests"`
+	Locks         int               `json:"locks"` // ranges and files
+	LockWaiters   int               `json:"lock_waiters"`
 	Inodes        uint64            `json:"inodes"`
 	CapacityBytes uint64            `json:"capacity_bytes"`
 	UsedBytes     uint64            `json:"used_bytes"`
@@ -44,6 +46,8 @@ func (s *Shard) Stats() (Stats, bool) {
 			Sessions:      len(s.sessions),
 			Clients:       len(s.clients),
 			Parked:        len(s.parked),
+			Locks:         s.locks.pieces,
+			LockWaiters:   s.locks.waiting,
 			Inodes:        s.o.Meta.Usage().Inodes,
 			CapacityBytes: usage.CapacityBytes,
 			UsedBytes:     usage.UsedBytes,

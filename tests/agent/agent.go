@@ -64,6 +64,9 @@ const (
 	callSync
 	callSetStrategy
 	callLocate
+	callLock
+	callSession
+	callHandleAlarm
 )
 
 // Root is the repository's root directory.

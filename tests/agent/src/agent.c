@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,7 +64,10 @@ enum call {
     CALL_STATS,
     CALL_SYNC,
     CALL_SET_STRATEGY,
-    CALL_LOCATE
+    CALL_LOCATE,
+    CALL_LOCK,
+    CALL_SESSION,
+    CALL_HANDLE_ALARM
 };
 
 #define MOST_VECTORS 64
@@ -359,6 +363,40 @@ static int64_t do_locate(void)
     return count;
 }
 
+static int64_t do_lock(void)
+{
+    struct benchfs_lock lock = BENCHFS_LOCK_INIT;
+    int fd = (int)number(), op = (int)number();
+    lock.kind = (int)number();
+    lock.type = (int)number();
+    lock.owner = (uint64_t)number();
+    lock.holder = (uint64_t)number();
+    lock.start = number();
+    lock.length = number();
+    int rc = benchfs_lock(fd, op, &lock);
+    answer_number(lock.type);
+    answer_number((int64_t)lock.owner);
+    answer_number(lock.start);
+    answer_number(lock.length);
+    answer_number(lock.pid);
+    return rc;
+}
+
+static volatile sig_atomic_t alarms;
+
+static void on_alarm(int signal)
+{
+    (void)signal;
+    alarms++;
+}
+
+/* Handles SIGALRM, with or without SA_RESTART; answers how often it came so far. */
+static int64_t do_handle_alarm(void)
+{
+    struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_ONSTACK | (number() ? SA_RESTART : 0)};
+    return sigaction(SIGALRM, &action, NULL) == 0 ? alarms : -errno;
+}
+
 static int64_t data_call(enum call call)
 {
     int fd;
@@ -416,6 +454,13 @@ static int64_t data_call(enum call call)
         return benchfs_sync();
     case CALL_LOCATE:
         return do_locate();
+    case CALL_LOCK:
+        return do_lock();
+    case CALL_SESSION:
+        answer_number((int64_t)benchfs_session());
+        return 0;
+    case CALL_HANDLE_ALARM:
+        return do_handle_alarm();
     case CALL_LAST_ERROR: {
         const char *text = benchfs_last_error();
         memcpy(answer(strlen(text)), text, strlen(text));

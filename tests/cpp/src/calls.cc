@@ -7,6 +7,8 @@
 #include <cstring>
 #include <set>
 
+#include <unistd.h>
+
 namespace
 {
 
