@@ -55,12 +55,19 @@ type call struct {
 
 // NewTransport starts a worker.
 func (c *Context) NewTransport() (*Transport, error) {
-	t := &Transport{context: c, workers: &workers{}}
+	t := c.NewIdleTransport()
 	if err := t.startLocked(); err != nil {
 		return nil, err
 	}
-	runtime.AddCleanup(t, (*workers).free, t.workers)
 	return t, nil
+}
+
+// NewIdleTransport is a Transport whose worker starts with its first link: a worker costs milliseconds and descriptors, and many
+// programs need one only.
+func (c *Context) NewIdleTransport() *Transport {
+	t := &Transport{context: c, workers: &workers{}}
+	runtime.AddCleanup(t, (*workers).free, t.workers)
+	return t
 }
 
 func (t *Transport) startLocked() error {
@@ -83,14 +90,12 @@ func (t *Transport) current() (*C.bfs_client, error) {
 	if t.closed {
 		return nil, &rpc.TransportError{Remote: "UCX", Reason: "the transport is closed"}
 	}
-	client := t.workers.list[len(t.workers.list)-1]
-	if retired(client) {
+	if n := len(t.workers.list); n == 0 || retired(t.workers.list[n-1]) {
 		if err := t.startLocked(); err != nil {
 			return nil, err
 		}
-		client = t.workers.list[len(t.workers.list)-1]
 	}
-	return client, nil
+	return t.workers.list[len(t.workers.list)-1], nil
 }
 
 // Name is "ucx".

@@ -54,10 +54,7 @@ func distributed(ctx context.Context, cfg *config.Config, p Process, ends *close
 	}
 	transports := make([]rpc.Transport, cfg.Client.Workers)
 	for i := range transports {
-		t, err := network.NewTransport()
-		if err != nil {
-			return nil, err
-		}
+		t := network.NewIdleTransport()
 		ends.add(t.Close)
 		transports[i] = t
 	}
