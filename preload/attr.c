@@ -21,7 +21,7 @@ static int stat_at(int dirfd, const char *path, struct stat *st, int flags)
     }
     const int known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH;
     BP_PATH_CALL(stat, dirfd, path, (flags & AT_SYMLINK_NOFOLLOW) == 0, REAL(fstatat)(w.fd, w.path, st, flags),
-                 lib->fstatat(w.dir, w.path, st, flags &known));
+                 lib->fstatat(w.dir, w.path, st, flags & known));
 }
 
 EXPORT int stat(const char *path, struct stat *st)
@@ -53,7 +53,8 @@ EXPORT int fstat(int fd, struct stat *st)
 extern int stat64(const char *path, struct stat64 *st) EXPORT __attribute__((alias("stat")));
 extern int lstat64(const char *path, struct stat64 *st) EXPORT __attribute__((alias("lstat")));
 extern int fstat64(int fd, struct stat64 *st) EXPORT __attribute__((alias("fstat")));
-extern int fstatat64(int dirfd, const char *path, struct stat64 *st, int flags) EXPORT __attribute__((alias("fstatat")));
+extern int fstatat64(int dirfd, const char *path, struct stat64 *st, int flags) EXPORT
+    __attribute__((alias("fstatat")));
 
 /* What programs call that were linked against a libc before 2.33. The version is that of the structure: there is one on these machines. */
 EXPORT int __xstat(int version, const char *path, struct stat *st)
@@ -166,15 +167,15 @@ EXPORT int fchmodat(int dirfd, const char *path, mode_t mode, int flags)
 }
 
 /* The frame of a call on a descriptor whose result is 0 or -1. */
-#define BP_FD_CALL(function, fd, OUT, IN)                    \
-    do {                                                     \
-        struct bp_file *f = bp_file(fd);                     \
-        if (LIKELY(f == NULL))                               \
-            return (OUT);                                    \
-        bp_count(F_##function);                              \
-        const struct bp_library *lib = &bp_library_calls;    \
-        int h = bp_handle(f);                                \
-        return (int)bp_result(h < 0 ? h : (IN));             \
+#define BP_FD_CALL(function, fd, OUT, IN)                 \
+    do {                                                  \
+        struct bp_file *f = bp_file(fd);                  \
+        if (LIKELY(f == NULL))                            \
+            return (OUT);                                 \
+        bp_count(F_##function);                           \
+        const struct bp_library *lib = &bp_library_calls; \
+        int h = bp_handle(f);                             \
+        return (int)bp_result(h < 0 ? h : (IN));          \
     } while (0)
 
 EXPORT int fchmod(int fd, mode_t mode)
@@ -204,8 +205,8 @@ EXPORT int fchownat(int dirfd, const char *path, uid_t uid, gid_t gid, int flags
 {
     if (path != NULL && path[0] == '\0' && (flags & AT_EMPTY_PATH) != 0 && bp_file(dirfd) != NULL)
         return fchown(dirfd, uid, gid);
-    BP_PATH_CALL(fchownat, dirfd, path, (flags & AT_SYMLINK_NOFOLLOW) == 0, REAL(fchownat)(w.fd, w.path, uid, gid, flags),
-                 lib->fchownat(w.dir, w.path, uid, gid, flags));
+    BP_PATH_CALL(fchownat, dirfd, path, (flags & AT_SYMLINK_NOFOLLOW) == 0,
+                 REAL(fchownat)(w.fd, w.path, uid, gid, flags), lib->fchownat(w.dir, w.path, uid, gid, flags));
 }
 
 /* ==== Times ==== */
@@ -214,8 +215,8 @@ EXPORT int utimensat(int dirfd, const char *path, const struct timespec times[2]
 {
     if (path == NULL && bp_file(dirfd) != NULL)
         return futimens(dirfd, times);
-    BP_PATH_CALL(utimensat, dirfd, path, (flags & AT_SYMLINK_NOFOLLOW) == 0, REAL(utimensat)(w.fd, w.path, times, flags),
-                 lib->utimensat(w.dir, w.path, times, flags));
+    BP_PATH_CALL(utimensat, dirfd, path, (flags & AT_SYMLINK_NOFOLLOW) == 0,
+                 REAL(utimensat)(w.fd, w.path, times, flags), lib->utimensat(w.dir, w.path, times, flags));
 }
 
 EXPORT int futimens(int fd, const struct timespec times[2])
@@ -397,15 +398,15 @@ static int is_inside(const char *path)
     return bp_locate(AT_FDCWD, path, &w) != BP_OUTSIDE;
 }
 
-#define PATH_XATTR(type, name, parameters, arguments)                                           \
-    EXPORT type name parameters                                                                 \
-    {                                                                                           \
-        return LIKELY(!is_inside(path)) ? REAL(name) arguments : no_attributes(F_##name);       \
+#define PATH_XATTR(type, name, parameters, arguments)                                     \
+    EXPORT type name parameters                                                           \
+    {                                                                                     \
+        return LIKELY(!is_inside(path)) ? REAL(name) arguments : no_attributes(F_##name); \
     }
-#define FD_XATTR(type, name, parameters, arguments)                                             \
-    EXPORT type name parameters                                                                 \
-    {                                                                                           \
-        return LIKELY(bp_file(fd) == NULL) ? REAL(name) arguments : no_attributes(F_##name);    \
+#define FD_XATTR(type, name, parameters, arguments)                                          \
+    EXPORT type name parameters                                                              \
+    {                                                                                        \
+        return LIKELY(bp_file(fd) == NULL) ? REAL(name) arguments : no_attributes(F_##name); \
     }
 
 PATH_XATTR(ssize_t, getxattr, (const char *path, const char *n, void *v, size_t s), (path, n, v, s))

@@ -90,7 +90,8 @@ static const int kept_flags = O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSY
 
 struct bp_file *bp_file_new(int handle, uint64_t ino, uint32_t kind, int flags, const char *path)
 {
-    void *p = REAL(mmap)(NULL, sizeof(struct bp_description), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *p =
+        REAL(mmap)(NULL, sizeof(struct bp_description), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
         return NULL;
     describe(p, ino, kind, flags & kept_flags, path);
@@ -305,7 +306,8 @@ void bp_lock(struct bp_description *d)
     uint32_t me = (uint32_t)getpid();
     for (unsigned tries = 1;; tries++) {
         uint32_t holder = 0;
-        if (LIKELY(atomic_compare_exchange_weak_explicit(&d->lock, &holder, me, memory_order_acquire, memory_order_relaxed)))
+        if (LIKELY(atomic_compare_exchange_weak_explicit(&d->lock, &holder, me, memory_order_acquire,
+                                                         memory_order_relaxed)))
             return;
         if (tries % LOOKS == 0 && holder != 0 && holder != me && kill((pid_t)holder, 0) != 0 && errno == ESRCH)
             atomic_compare_exchange_strong(&d->lock, &holder, 0);

@@ -34,7 +34,8 @@ static struct stream *new_stream(void)
     pthread_mutex_lock(&streams);
     struct stream *first = atomic_load(&region);
     if (first == NULL) {
-        void *p = REAL(mmap)(NULL, STREAMS * sizeof *first, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void *p = REAL(mmap)(NULL, STREAMS * sizeof *first, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (p != MAP_FAILED)
             atomic_store(&region, first = p);
     }
@@ -167,7 +168,8 @@ EXPORT int readdir_r(DIR *dir, struct dirent *entry, struct dirent **result)
 
 #pragma GCC diagnostic ignored "-Wattribute-alias"
 extern struct dirent64 *readdir64(DIR *dir) EXPORT __attribute__((alias("readdir")));
-extern int readdir64_r(DIR *dir, struct dirent64 *entry, struct dirent64 **result) EXPORT __attribute__((alias("readdir_r")));
+extern int readdir64_r(DIR *dir, struct dirent64 *entry, struct dirent64 **result) EXPORT
+    __attribute__((alias("readdir_r")));
 
 EXPORT long telldir(DIR *dir)
 {

@@ -99,9 +99,9 @@ static void discard(struct environment *e)
 struct program {
     const char *path;
     char text[PATH_MAX];
-    int memfd;         /* a copy of the program, or -1 */
-    char **arguments;  /* of an interpreter, or NULL */
-    char line[256];    /* its first line */
+    int memfd;           /* a copy of the program, or -1 */
+    char **arguments;    /* of an interpreter, or NULL */
+    char line[256];      /* its first line */
     char name[PATH_MAX]; /* the script, as it is called by its interpreter */
 };
 
@@ -307,7 +307,8 @@ EXPORT int execvpe(const char *file, char *const arguments[], char *const enviro
         char candidate[PATH_MAX];
         end = strchrnul(path, ':');
         int n = (int)(end - path);
-        if (snprintf(candidate, sizeof candidate, "%.*s%s%s", n, path, n > 0 ? "/" : "", file) < (int)sizeof candidate) {
+        if (snprintf(candidate, sizeof candidate, "%.*s%s%s", n, path, n > 0 ? "/" : "", file) <
+            (int)sizeof candidate) {
             try_one(candidate, arguments, environment);
             switch (errno) {
             case EACCES:
@@ -336,18 +337,18 @@ EXPORT int execvp(const char *file, char *const arguments[])
 }
 
 /* The arguments of execl and its like as a list, on the caller's stack. */
-#define GATHER(list, first)                                       \
-    va_list ap_;                                                  \
-    size_t n_ = 1;                                                \
-    va_start(ap_, first);                                         \
-    while (va_arg(ap_, char *) != NULL)                           \
-        n_++;                                                     \
-    va_end(ap_);                                                  \
-    char *list[n_ + 1];                                           \
-    va_start(ap_, first);                                         \
-    list[0] = (char *)(first);                                    \
-    for (size_t i_ = 1; i_ <= n_; i_++)                           \
-        list[i_] = va_arg(ap_, char *)
+#define GATHER(list, first)             \
+    va_list ap_;                        \
+    size_t n_ = 1;                      \
+    va_start(ap_, first);               \
+    while (va_arg(ap_, char *) != NULL) \
+        n_++;                           \
+    va_end(ap_);                        \
+    char *list[n_ + 1];                 \
+    va_start(ap_, first);               \
+    list[0] = (char *)(first);          \
+    for (size_t i_ = 1; i_ <= n_; i_++) \
+    list[i_] = va_arg(ap_, char *)
 
 EXPORT int execl(const char *path, const char *first, ...)
 {
@@ -416,8 +417,8 @@ ALIAS(vfork, __vfork);
 
 /* ==== posix_spawn ==== */
 
-static int spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes,
-                 char *const arguments[], char *const environment[])
+static int spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                 const posix_spawnattr_t *attributes, char *const arguments[], char *const environment[])
 {
     struct environment e;
     struct program p;
@@ -431,16 +432,16 @@ static int spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t 
     return rc;
 }
 
-EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes,
-                       char *const arguments[], char *const environment[])
+EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                       const posix_spawnattr_t *attributes, char *const arguments[], char *const environment[])
 {
     if (bp_settings.prefix_len == 0)
         return REAL(posix_spawn)(pid, path, actions, attributes, arguments, environment);
     return spawn(pid, path, actions, attributes, arguments, environment);
 }
 
-EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes,
-                        char *const arguments[], char *const environment[])
+EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+                        const posix_spawnattr_t *attributes, char *const arguments[], char *const environment[])
 {
     struct environment e;
     const char *path = getenv("PATH");
@@ -478,7 +479,8 @@ struct opened {
 static struct opened opened[256];
 static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
 
-EXPORT int posix_spawn_file_actions_addopen(posix_spawn_file_actions_t *actions, int fd, const char *path, int flags, mode_t mode)
+EXPORT int posix_spawn_file_actions_addopen(posix_spawn_file_actions_t *actions, int fd, const char *path, int flags,
+                                            mode_t mode)
 {
     struct bp_where w;
     if (LIKELY(bp_locate(AT_FDCWD, path, &w) == BP_OUTSIDE))

@@ -7,16 +7,16 @@
  * The frame of a call on a descriptor: libc's unless it is ours, then h is the library's handle. A descriptor that was opened for its path only
  * (O_PATH) is not one for data, nor is a directory for most.
  */
-#define BP_FILE_CALL(function, fd, OUT)              \
-    struct bp_file *f = bp_file(fd);                 \
-    if (LIKELY(f == NULL))                           \
-        return (OUT);                                \
-    bp_count(F_##function);                          \
-    int h = bp_handle(f);                            \
-    if (UNLIKELY(h < 0))                             \
-        return bp_result(h);                         \
+#define BP_FILE_CALL(function, fd, OUT)                                              \
+    struct bp_file *f = bp_file(fd);                                                 \
+    if (LIKELY(f == NULL))                                                           \
+        return (OUT);                                                                \
+    bp_count(F_##function);                                                          \
+    int h = bp_handle(f);                                                            \
+    if (UNLIKELY(h < 0))                                                             \
+        return bp_result(h);                                                         \
     if (UNLIKELY(atomic_load_explicit(&bp_mapping_count, memory_order_relaxed) > 0)) \
-        bp_write_back_file(f);                       \
+        bp_write_back_file(f);                                                       \
     const struct bp_library *lib = &bp_library_calls
 
 /* ==== At a place that the caller names ==== */
@@ -116,7 +116,8 @@ ALIAS(read, __read);
 EXPORT ssize_t write(int fd, const void *buf, size_t n)
 {
     BP_FILE_CALL(write, fd, REAL(write)(fd, buf, n));
-    return bp_count_bytes(F_write, bp_result(appends(f) ? append(lib, f, h, buf, n, 0) : move(lib, f, h, buf, n, write_at)));
+    return bp_count_bytes(F_write,
+                          bp_result(appends(f) ? append(lib, f, h, buf, n, 0) : move(lib, f, h, buf, n, write_at)));
 }
 ALIAS(write, __write);
 
@@ -134,7 +135,8 @@ EXPORT ssize_t writev(int fd, const struct iovec *iov, int count)
     if (count == 0)
         return 0;
     size_t n = (size_t)count;
-    return bp_count_bytes(F_writev, bp_result(appends(f) ? append(lib, f, h, iov, n, 1) : move(lib, f, h, iov, n, writev_at)));
+    return bp_count_bytes(F_writev,
+                          bp_result(appends(f) ? append(lib, f, h, iov, n, 1) : move(lib, f, h, iov, n, writev_at)));
 }
 
 /* Offset -1: at the description's. Flags that ask for speed or for no waiting are met by doing the plain thing. */

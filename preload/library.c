@@ -124,11 +124,11 @@ static int load(void)
                full ? " (programs that fork within forks may do so 14 times)" : "");
         return full ? -EAGAIN : -ELIBACC;
     }
-#define X(name)                                                                 \
-    bp_library_calls.name = (__typeof__(&benchfs_##name))dlsym(object, "benchfs_" #name); \
-    if (bp_library_calls.name == NULL) {                                        \
+#define X(name)                                                                            \
+    bp_library_calls.name = (__typeof__(&benchfs_##name))dlsym(object, "benchfs_" #name);  \
+    if (bp_library_calls.name == NULL) {                                                   \
         bp_log("%s has no benchfs_" #name ": it is another version", bp_settings.library); \
-        return -ELIBBAD;                                                        \
+        return -ELIBBAD;                                                                   \
     }
     BP_LIBRARY_CALLS(X)
 #undef X

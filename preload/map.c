@@ -202,8 +202,9 @@ static void *map_file(struct bp_file *f, void *hint, size_t length, int prot, in
     bp_write_back_file(f);
     if (flags & MAP_FIXED)
         (void)munmap(hint, n);
-    char *at = REAL(mmap)(hint, n, PROT_READ | PROT_WRITE,
-                          (flags & ~(MAP_TYPE | MAP_SYNC | MAP_LOCKED)) | (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS, -1, 0);
+    char *at = REAL(mmap)(
+        hint, n, PROT_READ | PROT_WRITE,
+        (flags & ~(MAP_TYPE | MAP_SYNC | MAP_LOCKED)) | (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED)
         return MAP_FAILED;
     int rc = fill(h, at, n, offset);

@@ -44,7 +44,8 @@ EXPORT int remove(const char *path)
 /* ==== Two paths ==== */
 
 /* Where both paths of a call are; BP_NOWHERE with EXDEV when one is inside and one is not. */
-static enum bp_side locate_both(int fd1, const char *path1, struct bp_where *w1, int fd2, const char *path2, struct bp_where *w2)
+static enum bp_side locate_both(int fd1, const char *path1, struct bp_where *w1, int fd2, const char *path2,
+                                struct bp_where *w2)
 {
     enum bp_side one = bp_locate(fd1, path1, w1), two = bp_locate(fd2, path2, w2);
     if (one == BP_NOWHERE || two == BP_NOWHERE)

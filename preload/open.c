@@ -205,7 +205,8 @@ static int is_outside(const char *path)
 
 EXPORT int mkostemps(char *pattern, int suffix, int flags)
 {
-    return is_outside(pattern) ? REAL(mkostemps)(pattern, suffix, flags) : make_unique(pattern, suffix, flags, make_file);
+    return is_outside(pattern) ? REAL(mkostemps)(pattern, suffix, flags)
+                               : make_unique(pattern, suffix, flags, make_file);
 }
 ALIAS(mkostemps, mkostemps64);
 
@@ -364,7 +365,8 @@ static int file_control(int fd, struct bp_file *f, int cmd, void *argument)
     case F_SETFD:
         return REAL(fcntl)(fd, cmd, argument);
     case F_GETFL:
-        return (atomic_load(&d->flags) & ~(d->kind == S_IFDIR ? 0 : O_DIRECTORY)) | 0100000; /* O_LARGEFILE, as the kernel shows it */
+        return (atomic_load(&d->flags) & ~(d->kind == S_IFDIR ? 0 : O_DIRECTORY)) |
+               0100000; /* O_LARGEFILE, as the kernel shows it */
     case F_SETFL: {
         int flags = (int)(intptr_t)argument;
         atomic_store(&d->flags, (atomic_load(&d->flags) & ~CHANGEABLE) | (flags & CHANGEABLE));

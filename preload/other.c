@@ -80,11 +80,11 @@ EXPORT key_t ftok(const char *path, int id)
 
 /* ==== Asynchronous I/O of libc: its threads would use the kernel's calls ==== */
 
-#define AIO(name, parameters, descriptor, arguments)                                                                 \
-    EXPORT int name parameters                                                                                       \
-    {                                                                                                                \
-        return LIKELY(bp_file(descriptor) == NULL) ? REAL(name) arguments                                            \
-                                                   : bp_refuse(F_##name, ENOSYS, "asynchronous I/O of libc");        \
+#define AIO(name, parameters, descriptor, arguments)                                                          \
+    EXPORT int name parameters                                                                                \
+    {                                                                                                         \
+        return LIKELY(bp_file(descriptor) == NULL) ? REAL(name) arguments                                     \
+                                                   : bp_refuse(F_##name, ENOSYS, "asynchronous I/O of libc"); \
     }
 
 AIO(aio_read, (struct aiocb * a), a->aio_fildes, (a))
@@ -102,7 +102,8 @@ EXPORT int lio_listio(int mode, struct aiocb *const list[], int n, struct sigeve
             return bp_refuse(F_lio_listio, ENOSYS, "asynchronous I/O of libc");
     return REAL(lio_listio)(mode, list, n, event);
 }
-extern int lio_listio64(int, struct aiocb64 *const[], int, struct sigevent *) EXPORT __attribute__((alias("lio_listio")));
+extern int lio_listio64(int, struct aiocb64 *const[], int, struct sigevent *) EXPORT
+    __attribute__((alias("lio_listio")));
 
 /* ==== Sockets ==== */
 
@@ -110,7 +111,8 @@ static int names_ours(const struct sockaddr *address, socklen_t n)
 {
     const struct sockaddr_un *u = (const struct sockaddr_un *)address;
     char path[sizeof u->sun_path + 1];
-    if (address == NULL || n <= offsetof(struct sockaddr_un, sun_path) || u->sun_family != AF_UNIX || u->sun_path[0] == '\0')
+    if (address == NULL || n <= offsetof(struct sockaddr_un, sun_path) || u->sun_family != AF_UNIX ||
+        u->sun_path[0] == '\0')
         return 0;
     size_t length = n - offsetof(struct sockaddr_un, sun_path);
     if (length > sizeof u->sun_path)

@@ -127,11 +127,13 @@ static inline ssize_t bp_result(ssize_t rc)
 /* ==== library.c ==== */
 
 #define BP_LIBRARY_CALLS(X)                                                                                            \
-    X(init_version) X(finalize) X(last_error) X(open) X(openat) X(open_inode) X(close) X(lseek) X(read) X(write) X(pread)          \
-    X(pwrite) X(readv) X(writev) X(preadv) X(pwritev) X(fsync) X(fdatasync) X(sync) X(fstat) X(fstatat) X(fstatfs)     \
-    X(statfs) X(faccessat) X(fchmod) X(fchmodat) X(fchown) X(fchownat) X(futimens) X(utimensat) X(truncate)            \
-    X(ftruncate) X(fallocate) X(mkdirat) X(unlinkat) X(renameat) X(linkat) X(symlinkat) X(readlinkat) X(opendir)       \
-    X(lock) X(session) X(fdopendir) X(readdir) X(readdir_many) X(telldir) X(seekdir) X(rewinddir) X(closedir)
+    X(init_version)                                                                                                    \
+    X(finalize) X(last_error) X(open) X(openat) X(open_inode) X(close) X(lseek) X(read) X(write) X(pread) X(pwrite)    \
+        X(readv) X(writev) X(preadv) X(pwritev) X(fsync) X(fdatasync) X(sync) X(fstat) X(fstatat) X(fstatfs) X(statfs) \
+            X(faccessat) X(fchmod) X(fchmodat) X(fchown) X(fchownat) X(futimens) X(utimensat) X(truncate) X(ftruncate) \
+                X(fallocate) X(mkdirat) X(unlinkat) X(renameat) X(linkat) X(symlinkat) X(readlinkat) X(opendir)        \
+                    X(lock) X(session) X(fdopendir) X(readdir) X(readdir_many) X(telldir) X(seekdir) X(rewinddir)      \
+                        X(closedir)
 
 struct bp_library {
 #define X(name) __typeof__(&benchfs_##name) name;
@@ -178,14 +180,14 @@ void bp_each_internal(void (*f)(int fd));
 struct bp_description {
     uint64_t magic;
     uint64_t ino;
-    uint64_t id;            /* random: owner of flock and OFD locks */
-    uint64_t session;       /* of who opened it */
-    _Atomic int64_t offset; /* changed under lock only */
-    _Atomic int flags;      /* as fcntl(F_GETFL) tells, with O_DIRECTORY for directories */
-    _Atomic uint32_t lock;  /* pid of who moves the offset */
+    uint64_t id;             /* random: owner of flock and OFD locks */
+    uint64_t session;        /* of who opened it */
+    _Atomic int64_t offset;  /* changed under lock only */
+    _Atomic int flags;       /* as fcntl(F_GETFL) tells, with O_DIRECTORY for directories */
+    _Atomic uint32_t lock;   /* pid of who moves the offset */
     _Atomic uint32_t locked; /* flock or OFD locks may be held */
-    uint32_t kind;          /* S_IFREG or S_IFDIR */
-    char path[PATH_MAX];    /* under the prefix, as it was opened, normal */
+    uint32_t kind;           /* S_IFREG or S_IFDIR */
+    char path[PATH_MAX];     /* under the prefix, as it was opened, normal */
 };
 
 /* An open file in this process: a description and the library's handle for it. Never freed, used again. */
@@ -263,9 +265,9 @@ enum bp_side {
 };
 
 struct bp_where {
-    int fd;           /* outside */
-    int dir;          /* inside: handle where path starts, or BENCHFS_AT_FDCWD */
-    const char *path; /* as given, or in text */
+    int fd;               /* outside */
+    int dir;              /* inside: handle where path starts, or BENCHFS_AT_FDCWD */
+    const char *path;     /* as given, or in text */
     struct bp_file *base; /* whose handle dir is, or NULL */
     int hops;             /* times that a link led out */
     char text[PATH_MAX];
@@ -287,7 +289,8 @@ static inline enum bp_side bp_locate(int dirfd, const char *path, struct bp_wher
         if (LIKELY(strstr(path, bp_settings.leaf) == NULL))
             return BP_OUTSIDE;
     } else if (dirfd == AT_FDCWD) {
-        if (LIKELY(atomic_load_explicit(&bp_cwd, memory_order_relaxed) == NULL && strstr(path, bp_settings.leaf) == NULL))
+        if (LIKELY(atomic_load_explicit(&bp_cwd, memory_order_relaxed) == NULL &&
+                   strstr(path, bp_settings.leaf) == NULL))
             return BP_OUTSIDE;
     } else if (LIKELY(bp_file(dirfd) == NULL && strstr(path, bp_settings.leaf) == NULL)) {
         return BP_OUTSIDE;
@@ -320,27 +323,27 @@ mode_t bp_umask(void);
  * The frame of a call with one path. IN is an expression of the library with w.dir and w.path (and lib), OUT libc's, with w.fd and w.path;
  * `follow` says what links mean.
  */
-#define BP_PATH_CALL(function, dirfd, path, follow, OUT, IN)                                       \
-    do {                                                                                           \
-        struct bp_where w;                                                                         \
-        enum bp_side side_ = bp_locate((dirfd), (path), &w);                                       \
-        if (LIKELY(side_ == BP_OUTSIDE)) {                                                         \
-            __typeof__(OUT) r_ = (OUT);                                                            \
-            if (LIKELY(r_ != -1) || !bp_follow_in((dirfd), (path), &w, (follow)))                  \
-                return r_;                                                                         \
-            side_ = BP_INSIDE;                                                                     \
-        }                                                                                          \
-        const struct bp_library *lib = side_ == BP_INSIDE ? bp_library() : NULL;                   \
-        if (lib == NULL)                                                                           \
-            return -1;                                                                             \
-        bp_count(F_##function);                                                                    \
-        for (;;) {                                                                                 \
-            ssize_t rc_ = (IN);                                                                    \
-            if (LIKELY(rc_ != -EREMOTE) || !bp_follow_out(&w, &side_, (follow)))                   \
-                return (__typeof__(OUT))bp_result(rc_);                                            \
-            if (side_ == BP_OUTSIDE)                                                               \
-                return (OUT);                                                                      \
-        }                                                                                          \
+#define BP_PATH_CALL(function, dirfd, path, follow, OUT, IN)                      \
+    do {                                                                          \
+        struct bp_where w;                                                        \
+        enum bp_side side_ = bp_locate((dirfd), (path), &w);                      \
+        if (LIKELY(side_ == BP_OUTSIDE)) {                                        \
+            __typeof__(OUT) r_ = (OUT);                                           \
+            if (LIKELY(r_ != -1) || !bp_follow_in((dirfd), (path), &w, (follow))) \
+                return r_;                                                        \
+            side_ = BP_INSIDE;                                                    \
+        }                                                                         \
+        const struct bp_library *lib = side_ == BP_INSIDE ? bp_library() : NULL;  \
+        if (lib == NULL)                                                          \
+            return -1;                                                            \
+        bp_count(F_##function);                                                   \
+        for (;;) {                                                                \
+            ssize_t rc_ = (IN);                                                   \
+            if (LIKELY(rc_ != -EREMOTE) || !bp_follow_out(&w, &side_, (follow)))  \
+                return (__typeof__(OUT))bp_result(rc_);                           \
+            if (side_ == BP_OUTSIDE)                                              \
+                return (OUT);                                                     \
+        }                                                                         \
     } while (0)
 
 /* ==== stdio.c ==== */

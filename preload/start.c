@@ -166,7 +166,8 @@ static void report(void)
         const struct bp_counter *c = &bp_counters[f];
         if (c->calls == 0 && c->refused == 0)
             continue;
-        n += (size_t)snprintf(text + n, sizeof text - n, "  %-20s %10llu calls", bp_names[f], (unsigned long long)c->calls);
+        n += (size_t)snprintf(text + n, sizeof text - n, "  %-20s %10llu calls", bp_names[f],
+                              (unsigned long long)c->calls);
         if (c->bytes != 0)
             n += (size_t)snprintf(text + n, sizeof text - n, " %14llu bytes", (unsigned long long)c->bytes);
         if (c->refused != 0)
@@ -213,8 +214,8 @@ static void end_and_loader(void)
  * What is open must be closed after the program's exit handlers and destructors, and before the loader ends all libraries, ours in its namespace
  * first of all. There is one place between them: what libc is told to call last.
  */
-EXPORT int __libc_start_main(int (*main)(int, char **, char **), int argc, char **argv, void (*init)(void), void (*fini)(void),
-                             void (*loader_end)(void), void *stack)
+EXPORT int __libc_start_main(int (*main)(int, char **, char **), int argc, char **argv, void (*init)(void),
+                             void (*fini)(void), void (*loader_end)(void), void *stack)
 {
     end_of_loader = loader_end;
     return REAL(__libc_start_main)(main, argc, argv, init, fini, end_and_loader, stack);

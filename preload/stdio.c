@@ -178,7 +178,8 @@ EXPORT FILE *freopen(const char *path, const char *mode, FILE *stream)
     struct bp_where w;
     int fd = fileno(stream);
     int inside = path != NULL && bp_locate(AT_FDCWD, path, &w) != BP_OUTSIDE;
-    if (LIKELY(!inside && (fd < 0 || bp_file(fd) == NULL) && (fd > 2 || fd < 0 || (stream != stdin && stream != stdout && stream != stderr))))
+    if (LIKELY(!inside && (fd < 0 || bp_file(fd) == NULL) &&
+               (fd > 2 || fd < 0 || (stream != stdin && stream != stdout && stream != stderr))))
         return REAL(freopen)(path, mode, stream);
     bp_count(F_freopen);
     int flags = flags_of(mode);

@@ -19,7 +19,8 @@ static int is_inside(int dirfd, const char *path)
 typedef int filter_function(const struct dirent *);
 typedef int compare_function(const struct dirent **, const struct dirent **);
 
-EXPORT int scandirat(int dirfd, const char *path, struct dirent ***list, filter_function *filter, compare_function *compare)
+EXPORT int scandirat(int dirfd, const char *path, struct dirent ***list, filter_function *filter,
+                     compare_function *compare)
 {
     if (LIKELY(!is_inside(dirfd, path)))
         return REAL(scandirat)(dirfd, path, list, filter, compare);
@@ -76,9 +77,11 @@ EXPORT int scandir(const char *path, struct dirent ***list, filter_function *fil
 
 #pragma GCC diagnostic ignored "-Wattribute-alias"
 extern int scandirat64(int, const char *, struct dirent64 ***, int (*)(const struct dirent64 *),
-                       int (*)(const struct dirent64 **, const struct dirent64 **)) EXPORT __attribute__((alias("scandirat")));
+                       int (*)(const struct dirent64 **, const struct dirent64 **)) EXPORT
+    __attribute__((alias("scandirat")));
 extern int scandir64(const char *, struct dirent64 ***, int (*)(const struct dirent64 *),
-                     int (*)(const struct dirent64 **, const struct dirent64 **)) EXPORT __attribute__((alias("scandir")));
+                     int (*)(const struct dirent64 **, const struct dirent64 **)) EXPORT
+    __attribute__((alias("scandir")));
 
 /* ==== glob: libc lets the caller bring the functions ==== */
 
@@ -100,7 +103,7 @@ EXPORT int glob(const char *pattern, int flags, int (*error)(const char *, int),
     bp_count(F_glob);
     g->gl_opendir = glob_opendir;
     g->gl_closedir = glob_closedir;
-    g->gl_readdir = (struct dirent * (*)(void *))readdir;
+    g->gl_readdir = (struct dirent * (*)(void *)) readdir;
     g->gl_stat = stat;
     g->gl_lstat = lstat;
     int rc = REAL(glob)(pattern, flags | GLOB_ALTDIRFUNC, error, g);
@@ -243,4 +246,5 @@ EXPORT FTS *fts_open(char *const *paths, int options, int (*compare)(const FTSEN
     }
     return REAL(fts_open)(paths, options, compare);
 }
-extern FTS64 *fts64_open(char *const *, int, int (*)(const FTSENT64 **, const FTSENT64 **)) EXPORT __attribute__((alias("fts_open")));
+extern FTS64 *fts64_open(char *const *, int, int (*)(const FTSENT64 **, const FTSENT64 **)) EXPORT
+    __attribute__((alias("fts_open")));

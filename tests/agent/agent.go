@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -75,39 +76,57 @@ func Root() string {
 	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
 }
 
-var build struct {
+// build is one way in which the agent is compiled.
+type build struct {
+	sources []string
+	linked  bool // to libbenchfs
+
 	once sync.Once
 	path string
 	err  error
 }
 
+var (
+	onLibrary = build{sources: []string{"agent.c"}, linked: true}
+	onLibc    = build{sources: []string{"agent.c", "posix_backend.c"}}
+)
+
 // Program compiles the agent, once a process.
-func Program() (string, error) {
-	build.once.Do(func() {
+func Program() (string, error) { return onLibrary.program() }
+
+func (b *build) program() (string, error) {
+	b.once.Do(func() {
 		lib := filepath.Join(Root(), "lib")
 		if _, err := os.Stat(filepath.Join(lib, "libbenchfs.so.0")); err != nil {
-			build.err = fmt.Errorf("no library to test: run `make build` first: %w", err)
+			b.err = fmt.Errorf("no library to test: run `make build` first: %w", err)
 			return
 		}
 		dir, err := os.MkdirTemp("", "benchfs-agent-")
 		if err != nil {
-			build.err = err
+			b.err = err
 			return
 		}
-		build.path = filepath.Join(dir, "agent")
-		cmd := exec.Command("gcc", "-std=c11", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Werror", "-I"+filepath.Join(Root(), "include"),
-			filepath.Join(Root(), "tests", "agent", "src", "agent.c"), "-o", build.path, "-L"+lib, "-lbenchfs", "-Wl,-rpath,"+lib)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			build.err = fmt.Errorf("agent does not compile: %w\n%s", err, out)
+		b.path = filepath.Join(dir, "agent")
+		args := []string{"-std=c11", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Werror", "-I" + filepath.Join(Root(), "include"), "-o", b.path}
+		for _, source := range b.sources {
+			args = append(args, filepath.Join(Root(), "tests", "agent", "src", source))
+		}
+		if b.linked {
+			args = append(args, "-L"+lib, "-lbenchfs", "-Wl,-rpath,"+lib)
+		}
+		if out, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
+			b.err = fmt.Errorf("agent does not compile: %w\n%s", err, out)
 		}
 	})
-	return build.path, build.err
+	return b.path, b.err
 }
 
 // CleanUp removes what Program has made; for TestMain.
 func CleanUp() {
-	if build.path != "" {
-		_ = os.RemoveAll(filepath.Dir(build.path))
+	for _, b := range []*build{&onLibrary, &onLibc} {
+		if b.path != "" {
+			_ = os.RemoveAll(filepath.Dir(b.path))
+		}
 	}
 }
 
@@ -121,8 +140,10 @@ type Agent struct {
 }
 
 // Start runs an agent with the given settings (configuration key → value, as environment) and no other configuration.
-func Start(env map[string]string) (*Agent, error) {
-	program, err := Program()
+func Start(env map[string]string) (*Agent, error) { return onLibrary.start(env) }
+
+func (b *build) start(env map[string]string) (*Agent, error) {
+	program, err := b.program()
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +168,20 @@ func Start(env map[string]string) (*Agent, error) {
 // MustStart is Start for a test, which ends the agent and checks that it has left nothing open.
 func MustStart(t testing.TB, env map[string]string) *Agent {
 	t.Helper()
-	a, err := Start(env)
+	return onLibrary.mustStart(t, env)
+}
+
+// MustStartPreloaded starts an agent that makes libc's calls on paths under /benchfs, with the interposer before libc.
+func MustStartPreloaded(t testing.TB, env map[string]string) *Agent {
+	t.Helper()
+	env = maps.Clone(env)
+	env["LD_PRELOAD"] = filepath.Join(Root(), "lib", "libbenchfs_preload.so")
+	return onLibc.mustStart(t, env)
+}
+
+func (b *build) mustStart(t testing.TB, env map[string]string) *Agent {
+	t.Helper()
+	a, err := b.start(env)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -151,3 +151,13 @@ func TestUCXURing(t *testing.T) {
 func TestEmbeddedAgent(t *testing.T) {
 	posix.Suite(t, agent.MustStart(t, map[string]string{"BENCHFS_LAYOUT_CHUNK_SIZE": strconv.Itoa(64 << 10)}), "")
 }
+
+// TestPreload: a program that knows nothing of BenchFS, with the interposer before libc.
+func TestPreload(t *testing.T) {
+	for _, nodes := range []int{1, 2} {
+		t.Run(strconv.Itoa(nodes), func(t *testing.T) {
+			c := cluster.Start(t, cluster.Options{Nodes: nodes, Shards: 1, Settings: map[string]string{"layout.chunk_size": "64KiB"}})
+			posix.Suite(t, agent.MustStartPreloaded(t, c.Env()), "")
+		})
+	}
+}
