@@ -24,7 +24,7 @@ SO_LDFLAGS := -extldflags "-Wl,-soname,$(SONAME) -Wl,--version-script=$(CURDIR)/
 # Everything that goes into a Go program or the library.
 ROOMS := cache capi cmd config core fserr include internal meta rpc store ucx
 SOURCES = go.mod go.sum $(shell find $(ROOMS) -type f \( -name '*.go' -o -name '*.c' -o -name '*.h' -o -name '*.map' \) ! -name '*_test.go')
-PRELOAD_SOURCES := $(sort $(wildcard preload/*.c))
+PRELOAD_SOURCES := $(sort $(wildcard preload/src/*.c))
 C_SOURCES = $(shell find capi examples include preload tests ucx -type f \( -name '*.c' -o -name '*.h' -o -name '*.cc' -o -name '*.hpp' \))
 
 .DELETE_ON_ERROR:
@@ -60,11 +60,11 @@ lib/libbenchfs.so: lib/$(SONAME)
 	ln -sfn $(SONAME) $@
 
 # The list of functions is data; the compiler gets it as calls of a macro.
-preload/functions.inc: preload/functions.txt
+preload/src/functions.inc: preload/functions.txt
 	awk '!/^#/ && ($$2 == "done" || $$2 == "refused") { print "X(" $$1 ")" }' $< >$@
 
 # Checks of arguments that libc declares "nonnull" must stay: the kernel answers EFAULT, and so do we.
-lib/$(PRELOAD): $(PRELOAD_SOURCES) preload/functions.inc preload/preload.h include/benchfs.h | deps
+lib/$(PRELOAD): $(PRELOAD_SOURCES) preload/src/functions.inc preload/src/preload.h include/benchfs.h | deps
 	@mkdir -p lib
 	$(CC) -std=gnu17 $(CFLAGS) -U_FORTIFY_SOURCE -fPIC -fvisibility=hidden -fno-delete-null-pointer-checks \
 		-Wall -Wextra -Werror -Wno-nonnull-compare -Wno-missing-attributes -Iinclude \
@@ -137,4 +137,4 @@ install: build ## into $(DESTDIR)$(PREFIX)
 	ln -sfn $(SONAME) "$(DESTDIR)$(LIBDIR)/libbenchfs.so"
 
 clean: ## remove what was built
-	rm -rf bin lib preload/functions.inc
+	rm -rf bin lib preload/src/functions.inc

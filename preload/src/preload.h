@@ -5,7 +5,7 @@
  * prefix, or descriptors opened there; all others go to libc untouched. It is C only and links nothing but libc: the library
  * (a Go runtime, UCX and their threads) is loaded into a namespace of its own when the first path under the prefix is used.
  *
- *   functions.txt   which functions of libc are served, passed on or refused: the list that everything else is checked against
+ *   ../functions.txt which functions of libc are served, passed on or refused: the list that everything else is checked against
  *   real.c          libc's own functions
  *   start.c         the constructor, settings, the log, the report at exit
  *   library.c       libbenchfs.so in its namespace: loading, joining, what fork means for it
