@@ -79,7 +79,7 @@ bench: build ## measure BenchFS beside its limits, under 10 minutes (ONLY=regexp
 test: build ## every test, under 15 minutes
 	@scripts/test.sh all
 
-test-go: deps ## unit tests of the Go packages
+test-go: build ## unit tests of the Go packages
 	@scripts/test.sh go
 
 test-race: deps ## those of them that run with the race detector
@@ -124,6 +124,7 @@ format: deps-lint ## put Go and C sources into shape
 
 docs: ## write the generated documents anew
 	$(GO) test ./config -run Generated -update
+	$(GO) test ./preload -run Generated -update
 	$(GO) generate ./internal/apidoc
 	fortran/arrays.sh generic >fortran/arrays_generic.inc
 	fortran/arrays.sh procedures >fortran/arrays.inc

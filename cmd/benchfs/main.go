@@ -5,6 +5,7 @@
 //
 //   - main.go, session.go: commands, flags, configuration, the client.
 //   - run.go, up.go: daemons for the length of a command, or until `benchfs down`. daemons.go, place.go: their processes and directories.
+//   - preload.go, checkapp.go: programs that know nothing of BenchFS.
 //   - list.go, files.go, transfer.go, status.go: the commands that look into a file system.
 package main
 
@@ -103,7 +104,7 @@ func command() *cobra.Command {
 	flags.StringArrayVar(&g.set, "set", nil, "set any key of the configuration: `key=value`; may be repeated")
 	flags.StringVar(&g.registry, "registry", "", "registry `directory` of the file system (cluster.registry_dir)")
 	flags.IntVar(&g.expected, "expected-nodes", 0, "`number` of its daemons (cluster.expected_nodes)")
-	root.AddCommand(runCommand(g), upCommand(g), downCommand(g), statusCommand(g),
+	root.AddCommand(runCommand(g), execCommand(g), checkAppCommand(), upCommand(g), downCommand(g), statusCommand(g),
 		lsCommand(g), statCommand(g), catCommand(g), putCommand(g), getCommand(g), rmCommand(g), mkdirCommand(g), dfCommand(g), locateCommand(g))
 	return root
 }

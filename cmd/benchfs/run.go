@@ -32,6 +32,9 @@ type clusterOptions struct {
 	program   string
 	startTime time.Duration
 	grace     time.Duration
+
+	preload    bool           // of run only
+	interposer preloadOptions // likewise
 }
 
 func (o *clusterOptions) flags(c *cobra.Command) {
@@ -204,10 +207,12 @@ func runCommand(g *globals) *cobra.Command {
 		Long: "run starts N daemons on this machine, waits until they serve, and runs the command with an environment in which programs find them.\n" +
 			"When the command ends, however it does, the daemons are ended and what was made for them is removed. A --data-dir stays.\n" +
 			"The exit status is the command's (128+n after signal n), or 1 if a daemon ended by itself meanwhile.",
-		Example: "  benchfs run -n 2 -- ./my_program\n  benchfs run -n 4 --data-dir /mnt/nvme -- bash",
+		Example: "  benchfs run -n 2 -- ./my_program\n  benchfs run -n 2 --preload -- bash\n  benchfs run -n 4 --data-dir /mnt/nvme -- bash",
 		Args:    cobra.MinimumNArgs(1),
 	}
 	o.flags(c)
+	c.Flags().BoolVar(&o.preload, "preload", false, "let the command, and all that it starts, see the file system under a directory (docs/preload.md)")
+	o.interposer.flags(c)
 	c.Flags().SetInterspersed(false) // the command's own flags are not ours
 	c.RunE = func(_ *cobra.Command, args []string) error {
 		// See startDaemons.
@@ -297,8 +302,14 @@ func (c *cluster) command(args []string, signals <-chan os.Signal) (status int, 
 	if err != nil {
 		return 0, err
 	}
+	env = append(withoutCluster(os.Environ()), env...)
+	if c.o.preload {
+		if env, err = c.o.interposer.environment(env); err != nil {
+			return 0, err
+		}
+	}
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = append(withoutCluster(os.Environ()), env...)
+	cmd.Env = env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {
 		status := 126 // as a shell says it: there, but cannot be run

@@ -112,10 +112,10 @@ static void widen(const struct stat *st, struct statx *x)
 EXPORT int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *x)
 {
     struct stat st;
-    struct bp_where w;
+    struct bp_where w = {.fd = dirfd, .path = path};
     int empty = path != NULL && path[0] == '\0' && (flags & AT_EMPTY_PATH) != 0;
     if (LIKELY(empty ? bp_file(dirfd) == NULL : bp_locate(dirfd, path, &w) == BP_OUTSIDE)) {
-        int rc = REAL(statx)(dirfd, path, flags, mask, x);
+        int rc = REAL(statx)(w.fd, w.path, flags, mask, x);
         if (LIKELY(rc == 0) || errno != ENOENT)
             return rc;
     }
@@ -392,16 +392,20 @@ static int no_attributes(enum bp_function f)
     return -1;
 }
 
-static int is_inside(const char *path)
+/* 1 if a path is ours; otherwise it is as libc shall have it. */
+static int is_inside(const char **path)
 {
-    struct bp_where w;
-    return bp_locate(AT_FDCWD, path, &w) != BP_OUTSIDE;
+    static _Thread_local struct bp_where w;
+    if (bp_locate(AT_FDCWD, *path, &w) != BP_OUTSIDE)
+        return 1;
+    *path = w.path;
+    return 0;
 }
 
-#define PATH_XATTR(type, name, parameters, arguments)                                     \
-    EXPORT type name parameters                                                           \
-    {                                                                                     \
-        return LIKELY(!is_inside(path)) ? REAL(name) arguments : no_attributes(F_##name); \
+#define PATH_XATTR(type, name, parameters, arguments)                                      \
+    EXPORT type name parameters                                                            \
+    {                                                                                      \
+        return LIKELY(!is_inside(&path)) ? REAL(name) arguments : no_attributes(F_##name); \
     }
 #define FD_XATTR(type, name, parameters, arguments)                                          \
     EXPORT type name parameters                                                              \

@@ -202,7 +202,11 @@ static int prepare(struct program *p, const char *path, char *const *arguments, 
     p->path = path;
     enum bp_side side = bp_locate(AT_FDCWD, path, &w);
     if (LIKELY(side == BP_OUTSIDE)) {
-        if (REAL(faccessat)(AT_FDCWD, path, F_OK, 0) == 0 || !bp_follow_in(AT_FDCWD, path, &w, 1))
+        if (w.path == w.text) { /* through the prefix and out again */
+            snprintf(p->text, sizeof p->text, "%s", w.path);
+            p->path = p->text;
+        }
+        if (REAL(faccessat)(AT_FDCWD, p->path, F_OK, 0) == 0 || !bp_follow_in(AT_FDCWD, path, &w, 1))
             return 0;
     } else if (side == BP_NOWHERE) {
         return -1;

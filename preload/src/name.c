@@ -222,10 +222,10 @@ EXPORT ssize_t __readlinkat_chk(int dirfd, const char *path, char *buf, size_t s
 /* libc's own for what is outside; what it cannot find may be behind a link that leads in. */
 EXPORT char *realpath(const char *path, char *resolved)
 {
-    struct bp_where w;
+    struct bp_where w = {.path = path};
     char out[PATH_MAX];
     if (LIKELY(path == NULL || bp_locate(AT_FDCWD, path, &w) == BP_OUTSIDE)) {
-        char *real = REAL(realpath)(path, resolved);
+        char *real = REAL(realpath)(w.path, resolved);
         if (LIKELY(real != NULL) || path == NULL || !bp_follow_in(AT_FDCWD, path, &w, 1))
             return real;
     }

@@ -49,15 +49,20 @@ int bp_refuse(enum bp_function f, int error, const char *why)
     return -1;
 }
 
+/* A descriptor of our own, which the program does not close with its standard streams. */
+static int own_descriptor(int fd)
+{
+    return REAL(fcntl)(fd, F_DUPFD_CLOEXEC, HIGH_FD);
+}
+
 static void open_log(const char *where)
 {
     int fd = strcmp(where, "stderr") == 0 ? REAL(dup)(STDERR_FILENO)
                                           : REAL(open)(where, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (fd < 0)
         return;
-    int high = REAL(fcntl)(fd, F_DUPFD_CLOEXEC, HIGH_FD);
+    bp_settings.log_fd = own_descriptor(fd);
     REAL(close)(fd);
-    bp_settings.log_fd = high;
 }
 
 /* 1 if the list of names, separated by colons or commas, holds the program's. */
@@ -144,6 +149,8 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
     } else {
         const char *report = value_of(environment, "BENCHFS_PRELOAD_REPORT");
         bp_settings.report = report != NULL && report[0] != '\0' && strcmp(report, "0") != 0;
+        if (bp_settings.report)
+            bp_settings.report_fd = bp_settings.log_fd >= 0 ? bp_settings.log_fd : own_descriptor(STDERR_FILENO);
         settle_prefix(value_of(environment, "BENCHFS_PREFIX"));
     }
     settle_library(value_of(environment, "BENCHFS_LIBRARY"));
@@ -174,7 +181,7 @@ static void report(void)
             n += (size_t)snprintf(text + n, sizeof text - n, " %8llu refused", (unsigned long long)c->refused);
         text[n++] = '\n';
     }
-    (void)!REAL(write)(bp_settings.log_fd >= 0 ? bp_settings.log_fd : STDERR_FILENO, text, n);
+    (void)!REAL(write)(bp_settings.report_fd, text, n);
 }
 
 static void end(void)

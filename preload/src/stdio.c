@@ -92,7 +92,7 @@ EXPORT FILE *fopen(const char *path, const char *mode)
 {
     struct bp_where w;
     if (LIKELY(bp_locate(AT_FDCWD, path, &w) == BP_OUTSIDE)) {
-        FILE *real = REAL(fopen)(path, mode);
+        FILE *real = REAL(fopen)(w.path, mode);
         if (LIKELY(real != NULL) || !bp_follow_in(AT_FDCWD, path, &w, 1))
             return real;
     }
