@@ -1,0 +1,140 @@
+// Package processes tests what processes do to open files under the interposer: fork, exec, descriptors that are inherited, passed on and
+// closed. src/process.c is an ordinary program; it runs on a local disk first, which is the oracle, and then on two daemons.
+package processes
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/benchfs/benchfs/internal/cluster"
+)
+
+// build compiles the program.
+func build(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "process")
+	cmd := exec.Command("gcc", "-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", filepath.Join("src", "process.c"), "-o", program, "-ldl")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return program
+}
+
+func preloadLibrary(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(cluster.Root(), "lib", "libbenchfs_preload.so")
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("%v: make build", err)
+	}
+	return path
+}
+
+// run runs a command with an environment; what it printed, and its error.
+func run(t *testing.T, env map[string]string, name string, args ...string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "LC_ALL=C"}
+	for k, v := range env {
+		cmd.Env = append(cmd.Env, k+"="+v)
+	}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = time.Second
+	err := cmd.Run()
+	return out.String(), err
+}
+
+func TestProcesses(t *testing.T) {
+	program := build(t)
+	list, err := run(t, nil, program, "--list")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := cluster.Start(t, cluster.Options{Nodes: 2, Shards: 1, Settings: map[string]string{"layout.chunk_size": "64KiB"}})
+	preloaded := c.Env()
+	preloaded["LD_PRELOAD"] = preloadLibrary(t)
+	log := filepath.Join(t.TempDir(), "log")
+	preloaded["BENCHFS_PRELOAD_LOG"] = log
+	scenarios := strings.Fields(list)
+	if len(scenarios) < 20 {
+		t.Fatalf("%q", scenarios)
+	}
+	for _, scenario := range scenarios {
+		t.Run(scenario, func(t *testing.T) {
+			if out, err := run(t, nil, program, scenario, filepath.Join(t.TempDir(), "d")); err != nil {
+				t.Fatalf("on a local disk, which is the oracle: %v\n%s", err, out)
+			}
+			if out, err := run(t, preloaded, program, scenario, "/benchfs/"+scenario); err != nil {
+				text, _ := os.ReadFile(log)
+				t.Fatalf("%v\n%s%s", err, out, text)
+			}
+			_ = os.Truncate(log, 0)
+		})
+	}
+}
+
+// TestNothingElse: what is not under the prefix is as it was, and the prefix hides what is there.
+func TestNothingElse(t *testing.T) {
+	c := cluster.Start(t, cluster.Options{Nodes: 1, Shards: 1})
+	env := c.Env()
+	env["LD_PRELOAD"] = preloadLibrary(t)
+	dir := t.TempDir()
+	env["BENCHFS_PREFIX"] = filepath.Join(dir, "p")
+	if err := os.MkdirAll(filepath.Join(dir, "p", "hidden"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	out, err := run(t, env, "sh", "-c", "cd "+dir+" && echo x > f && ls p && echo y > p/g && ls p pp 2>/dev/null; cat p/g f")
+	if err != nil || out != "p:\ng\ny\nx\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "p", "g")); err == nil {
+		t.Error("it is in the real directory")
+	}
+	// Programs to be left alone see the real directory.
+	env["BENCHFS_BYPASS"] = "cat:ls"
+	if out, err := run(t, env, "ls", filepath.Join(dir, "p")); err != nil || out != "hidden\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+	if out, err := run(t, env, "sh", "-c", "test -e "+dir+"/p/g && ls "+dir+"/p"); err != nil || out != "hidden\n" {
+		t.Errorf("a program in the list, started by one that is not: %q, %v", out, err)
+	}
+}
+
+// TestFailures: no daemon, a wrong secret, a daemon that is lost: an errno, a line in the log, and never a file of that name.
+func TestFailures(t *testing.T) {
+	library := preloadLibrary(t)
+	prefix := filepath.Join(t.TempDir(), "p")
+	if err := os.Mkdir(prefix, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := cluster.Start(t, cluster.Options{Nodes: 1, Shards: 1, Settings: map[string]string{"rpc.call_timeout": "2s", "cluster.join_timeout": "2s"}})
+	try := func(t *testing.T, name string, change map[string]string, want string) {
+		t.Helper()
+		env := c.Env()
+		env["LD_PRELOAD"], env["BENCHFS_PREFIX"], env["BENCHFS_PRELOAD_LOG"] = library, prefix, "stderr"
+		for k, v := range change {
+			env[k] = v
+		}
+		began := time.Now()
+		out, err := run(t, env, "sh", "-c", "echo x > "+prefix+"/f")
+		if err == nil || !strings.Contains(out, want) {
+			t.Errorf("%s: %v after %v\n%s", name, err, time.Since(began), out)
+		}
+		if _, err := os.Stat(filepath.Join(prefix, "f")); err == nil {
+			t.Errorf("%s: the file is in the real directory", name)
+		}
+	}
+	try(t, "no configuration", map[string]string{"BENCHFS_CLUSTER_REGISTRY_DIR": ""}, "cannot join the file system")
+	try(t, "another registry", map[string]string{"BENCHFS_CLUSTER_REGISTRY_DIR": t.TempDir(), "BENCHFS_CLUSTER_JOIN_TIMEOUT": "1s"}, "cannot join the file system")
+	try(t, "no library", map[string]string{"BENCHFS_LIBRARY": "/nonexistent/libbenchfs.so"}, "cannot load /nonexistent/libbenchfs.so")
+	c.Kill(0)
+	try(t, "a lost daemon", nil, "f: ")
+}
