@@ -73,7 +73,7 @@ type Options struct {
 	HostID   string
 	PID      uint32
 	PIDStart uint64
-	Layout   layout.Layout // of new files whose directory says nothing; Strategy None: the server's default
+	Layout   layout.Layout // of this client's new files whose directory says nothing; Strategy None, ChunkBits 0: the server's default of it
 	// Refresh gives the cluster map that holds now. It is asked when a server refuses ours, so that later calls know better;
 	// the call that was refused fails. May be nil.
 	Refresh func(ctx context.Context) (*layout.Map, error)
