@@ -22,11 +22,11 @@ SO_LDFLAGS := -extldflags "-Wl,-soname,$(SONAME) -Wl,--version-script=$(CURDIR)/
 # Everything that goes into a Go program or the library.
 ROOMS := cache capi cmd config core fserr include internal meta rpc store ucx
 SOURCES = go.mod go.sum $(shell find $(ROOMS) -type f \( -name '*.go' -o -name '*.c' -o -name '*.h' -o -name '*.map' \) ! -name '*_test.go')
-C_SOURCES = $(shell find capi examples include tests ucx -type f \( -name '*.c' -o -name '*.h' -o -name '*.cc' -o -name '*.hpp' \))
+C_SOURCES = $(shell find capi examples include ior tests ucx -type f \( -name '*.c' -o -name '*.h' -o -name '*.cc' -o -name '*.hpp' \))
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := build
-.PHONY: help deps deps-lint deps-bench build demo bench test test-go test-race test-c test-fortran test-cpp test-python test-examples test-posix test-model test-fault fuzz lint format docs install clean
+.PHONY: help deps deps-lint deps-bench deps-mpi build ior demo bench test test-go test-race test-c test-fortran test-cpp test-python test-examples test-ior test-mpi test-posix test-model test-fault fuzz lint format docs install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ deps-lint: ## the same for `make lint`
 
 deps-bench: ## the same for `make bench`
 	@scripts/deps.sh bench
+
+deps-mpi: ## the same for `make test-ior test-mpi`
+	@scripts/deps.sh mpi
 
 build: deps bin/benchfsd bin/benchfs lib/libbenchfs.so ## bin/benchfsd, bin/benchfs, lib/libbenchfs.so (the default)
 
@@ -56,13 +59,16 @@ lib/$(SONAME): lib/$(LIBRARY)
 lib/libbenchfs.so: lib/$(SONAME)
 	ln -sfn $(SONAME) $@
 
+ior: ## compile the backend for IOR alone, against IOR's headers: make ior IOR_SRC=/path/to/ior (docs/ior.md)
+	@scripts/ior.sh "$(IOR_SRC)"
+
 demo: build ## store a real directory tree on two daemons, read it back, compare (INPUT=path)
 	@scripts/demo.sh "$(INPUT)"
 
 bench: build ## measure BenchFS beside its limits, under 10 minutes (ONLY=regexp of cases, ROUNDS=5); results in bench/results
 	@ONLY="$(ONLY)" ROUNDS="$(ROUNDS)" CC="$(CC)" GO="$(GO)" scripts/bench.sh
 
-test: build ## every test, under 15 minutes
+test: build deps-mpi ## every test, under 15 minutes
 	@scripts/test.sh all
 
 test-go: deps ## unit tests of the Go packages
@@ -85,6 +91,12 @@ test-python: build ## python/benchfs.py
 
 test-examples: build ## examples/, built and run
 	@scripts/test.sh examples
+
+test-ior: build deps-mpi ## the backend for IOR and mdtest, driven as they do
+	@scripts/test.sh ior
+
+test-mpi: build deps-mpi ## ranks as clients, with Open MPI and MPICH
+	@scripts/test.sh mpi
 
 test-posix: build ## POSIX conformance on every front
 	@scripts/test.sh posix
