@@ -17,7 +17,8 @@ type MPI struct {
 var (
 	OpenMPI = MPI{Name: "openmpi", cc: "mpicc.openmpi", run: "mpirun.openmpi", variables: []string{
 		"OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1", "OMPI_MCA_rmaps_base_oversubscribe=1",
-		"OMPI_MCA_plm=isolated", // without the program that would start ranks on other machines
+		"OMPI_MCA_mpi_yield_when_idle=1", // it yields by itself only for too many ranks: here the daemons want the cores too
+		"OMPI_MCA_plm=isolated",          // without the program that would start ranks on other machines
 	}}
 	// OpenMPIOnUCX is Open MPI with UCX below, which it takes by itself only where there is a fast network.
 	OpenMPIOnUCX = MPI{Name: "openmpi-ucx", cc: OpenMPI.cc, run: OpenMPI.run, variables: append([]string{
