@@ -43,6 +43,8 @@ struct benchfs_ior_options {
     char *layout;         /* of new files; NULL: as configured */
     long long chunk_size; /* of new files, bytes; 0: as configured */
     int stats;            /* rank 0 prints its counters at the end of each test */
+
+    struct benchfs_ior_options *parsed; /* what the parser writes into */
 };
 
 static const char *const strategies[] = {
@@ -68,24 +70,32 @@ static int strategy_of(const char *name)
     return -1;
 }
 
-/* IOR calls this once for the command line and once more for each test, which starts from the values so far; it frees neither. */
+/*
+ * IOR calls this once at the start and once more when the options of a test are complete, with the values of the call before; it frees nothing. It
+ * parses the next test of a script through the table that it got last. So the table is about one structure for all tests, and each test gets a
+ * copy: otherwise a test would run with the options of the next.
+ */
 static option_help *BENCHFS_options(aiori_mod_opt_t **init_backend_options, aiori_mod_opt_t *init_values)
 {
-    struct benchfs_ior_options *o = safeMalloc(sizeof *o);
-    if (init_values != NULL)
-        memcpy(o, init_values, sizeof *o);
-    else
-        memset(o, 0, sizeof *o);
+    struct benchfs_ior_options *parsed, *o = safeMalloc(sizeof *o);
+    if (init_values != NULL) {
+        parsed = options_of(init_values)->parsed;
+    } else {
+        parsed = safeMalloc(sizeof *parsed);
+        memset(parsed, 0, sizeof *parsed);
+        parsed->parsed = parsed;
+    }
+    memcpy(o, parsed, sizeof *o);
     *init_backend_options = (aiori_mod_opt_t *)o;
 
     const option_help help[] = {
         {0, "benchfs.config", "TOML configuration file (default: environment)", OPTION_OPTIONAL_ARGUMENT, 's',
-         &o->config},
+         &parsed->config},
         {0, "benchfs.chunk-size", "chunk size of new files, a power of two, 64k to 64m", OPTION_OPTIONAL_ARGUMENT, 'l',
-         &o->chunk_size},
+         &parsed->chunk_size},
         {0, "benchfs.layout", "placement of new files: round_robin, hash or local", OPTION_OPTIONAL_ARGUMENT, 's',
-         &o->layout},
-        {0, "benchfs.stats", "print the counters of rank 0 after each test (JSON)", OPTION_FLAG, 'd', &o->stats},
+         &parsed->layout},
+        {0, "benchfs.stats", "print the counters of rank 0 after each test (JSON)", OPTION_FLAG, 'd', &parsed->stats},
         LAST_OPTION,
     };
     option_help *copy = safeMalloc(sizeof help);

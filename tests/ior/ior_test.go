@@ -87,6 +87,7 @@ func TestPhasesOfIOR(t *testing.T) {
 				"-w", "-k", "-t", "1m", "-b", "4m", "-G", "5", "-o", "/kept-"+m.Name, "--then",
 				"-R", "-C", "-t", "512k", "-b", "4m", "-G", "5", "-o", "/kept-"+m.Name)
 			contains(t, out, sessionKept)
+			t.Log(strings.Join(regexp.MustCompile("(?m)^(initialize|finalize): .*$").FindAllString(out, -1), "\n"))
 		})
 	}
 }
@@ -149,9 +150,9 @@ func TestSyncsAndSessions(t *testing.T) {
 	const stats = "--benchfs.stats"
 	out := good(t, m, c, 2, program, "ior",
 		stats, "-w", "-t", "64k", "-b", "512k", "-o", "/a", "--then",
-		stats, "-w", "-t", "64k", "-b", "512k", "-o", "/b", "-e", "--then",
-		stats, "-w", "-t", "64k", "-b", "512k", "-o", "/c", "-Y", "--then",
-		stats, "-w", "-t", "64k", "-b", "512k", "-o", "/d", "-Y", "--benchfs.layout=hash")
+		"-w", "-t", "64k", "-b", "512k", "-o", "/b", "-e", "--then",
+		"-w", "-t", "64k", "-b", "512k", "-o", "/c", "-Y", "--then",
+		"-w", "-t", "64k", "-b", "512k", "-o", "/d", "-Y", "--benchfs.layout=hash")
 	got := operations(t, out)
 	if len(got) != 4 {
 		t.Fatalf("%d counters:\n%s", len(got), out)
@@ -161,7 +162,7 @@ func TestSyncsAndSessions(t *testing.T) {
 			t.Errorf("after test %d: %d writes and %d syncs, not %+v", i, got[i]["write"], got[i]["fsync"], want)
 		}
 	}
-	for flag, want := range map[string]int{"-y": 7, "-X": 0} {
+	for flag, want := range map[string]int{"-y": 7, "-Y": 5, "-X": 0} { // five phases
 		out := good(t, m, c, 2, program, "mdtest", stats, "-F", "-n", "7", "-w", "1000", "-d", "/md", flag)
 		if got := operations(t, out); len(got) != 1 || got[0]["write"] != 7 || got[0]["fsync"] != want {
 			t.Errorf("%s: %v, not 7 writes and %d syncs", flag, got, want)
@@ -318,5 +319,34 @@ func TestMakeIOR(t *testing.T) {
 			t.Errorf("IOR_SRC=%q: status 0", source)
 		}
 		contains(t, out, want)
+	}
+}
+
+// The commands of the document, with the stand-in in the place of IOR and mdtest, and its list of options.
+func TestDocument(t *testing.T) {
+	m := bindings.OpenMPI
+	program, dir := standin(t, m), t.TempDir()
+	for _, name := range []string{"ior", "mdtest"} {
+		text := fmt.Sprintf("#!/bin/sh\nexec %s %s \"$@\"\n", program, name)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bindings.Follow(t, "docs/ior.md", m.Variables("PATH="+dir+":"+os.Getenv("PATH")))
+	option := regexp.MustCompile(`benchfs\.[a-z-]+`)
+	names := func(path, pattern string) (list []string) {
+		text, err := os.ReadFile(filepath.Join(bindings.Top(t), path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range regexp.MustCompile("(?m)^ *"+pattern+".*$").FindAllString(string(text), -1) {
+			list = append(list, option.FindString(line))
+		}
+		slices.Sort(list)
+		return list
+	}
+	document, source := names("docs/ior.md", "\\| `--benchfs"), names("ior/aiori-BENCHFS.c", `\{0, "benchfs`)
+	if len(source) == 0 || !slices.Equal(document, source) {
+		t.Errorf("the document has %v, the backend %v", document, source)
 	}
 }

@@ -86,9 +86,12 @@ static void set(const option_help *o, char *value)
         *(char **)o->variable = value;
 }
 
-void parse(struct arguments a, option_help *own, aiori_mod_opt_t *from, aiori_mod_opt_t **options)
+aiori_mod_opt_t *parse(struct arguments a, option_help *own)
 {
-    option_help *backends = benchfs_aiori.get_options(options, from);
+    static option_help *backends;
+    static aiori_mod_opt_t *values;
+    if (backends == NULL)
+        backends = benchfs_aiori.get_options(&values, NULL);
     for (int i = 0; i < a.count; i++) {
         char *equals = strchr(a.text[i], '=');
         const size_t n = equals == NULL ? strlen(a.text[i]) : (size_t)(equals - a.text[i]);
@@ -97,14 +100,16 @@ void parse(struct arguments a, option_help *own, aiori_mod_opt_t *from, aiori_mo
             o = find(backends, a.text[i], n);
         if (o == NULL) {
             ERRF("unknown option %s", a.text[i]);
-            return;
+            return NULL;
         }
         char *value = equals == NULL ? NULL : equals + 1;
         if (o->arg != OPTION_FLAG && value == NULL && i + 1 < a.count)
             value = a.text[++i];
         set(o, value);
     }
-    benchfs_aiori.get_options(options, *options); /* the copy that belongs to the test */
+    /* IOR gives the test the values that it parses the next one into: the backend has to see to it that they are others. */
+    backends = benchfs_aiori.get_options(&values, values);
+    return values;
 }
 
 static uint64_t word(uint64_t seed, int writer, IOR_offset_t offset)

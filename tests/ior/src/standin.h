@@ -23,10 +23,10 @@ struct arguments {
 };
 
 /*
- * Parses a command line into the variables of own and those of the backend, whose values are *options then: made from what from has (NULL: the
- * defaults), as IOR does it. What nobody knows ends the run.
+ * Parses the options of a test into the variables of own and those of the backend, and returns the values of the backend for this test. As in IOR, a
+ * test has the backend's options of the tests before it too. What nobody knows ends the run.
  */
-void parse(struct arguments a, option_help *own, aiori_mod_opt_t *from, aiori_mod_opt_t **options);
+aiori_mod_opt_t *parse(struct arguments a, option_help *own);
 
 /* The words that a rank writes at an offset of a file, and how many of those in data are others. */
 void fill(uint64_t *data, size_t bytes, uint64_t seed, int writer, IOR_offset_t offset);

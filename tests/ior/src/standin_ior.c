@@ -7,7 +7,7 @@
 struct test {
     aiori_mod_opt_t *options;
     aiori_xfer_hint_t hints;
-    char *name;
+    char *api, *name;
     char path[PATH_MAX];
     long long block, transfer;
     int write, write_check, read, read_check;
@@ -23,6 +23,7 @@ static void read_options(struct arguments a, struct test *t)
 {
     *t = (struct test){.name = "testFile", .block = 1 << 20, .transfer = 256 << 10, .segments = 1, .repetitions = 1};
     option_help own[] = {
+        {'a', NULL, "BENCHFS", OPTION_OPTIONAL_ARGUMENT, 's', &t->api},
         {'w', NULL, "write", OPTION_FLAG, 'd', &t->write},
         {'W', NULL, "check after writing", OPTION_FLAG, 'd', &t->write_check},
         {'r', NULL, "read", OPTION_FLAG, 'd', &t->read},
@@ -45,7 +46,7 @@ static void read_options(struct arguments a, struct test *t)
         {0, "singleXferAttempt", "one call a transfer", OPTION_FLAG, 'd', &t->single},
         LAST_OPTION,
     };
-    parse(a, own, NULL, &t->options);
+    t->options = parse(a, own);
     if (backend->get_version()[0] == '\0')
         ERRF("no version");
 }

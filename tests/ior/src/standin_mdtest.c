@@ -9,7 +9,7 @@
 static struct {
     aiori_mod_opt_t *options;
     aiori_xfer_hint_t hints;
-    char *dir;
+    char *api, *dir;
     long long write_bytes, read_bytes;
     int items, depth, branch, stride, iterations;
     int files_only, dirs_only, unique, collective, mknod, fsync, sync, verify_read, verify_write;
@@ -25,6 +25,7 @@ static void read_options(struct arguments a)
     o.branch = 1;
     o.iterations = 1;
     option_help own[] = {
+        {'a', NULL, "BENCHFS", OPTION_OPTIONAL_ARGUMENT, 's', &o.api},
         {'d', NULL, "directory", OPTION_OPTIONAL_ARGUMENT, 's', &o.dir},
         {'n', NULL, "items of a rank", OPTION_OPTIONAL_ARGUMENT, 'd', &o.items},
         {'z', NULL, "depth of the tree", OPTION_OPTIONAL_ARGUMENT, 'd', &o.depth},
@@ -44,7 +45,7 @@ static void read_options(struct arguments a)
         {0, "verify-write", "verify", OPTION_FLAG, 'd', &o.verify_write},
         LAST_OPTION,
     };
-    parse(a, own, NULL, &o.options);
+    o.options = parse(a, own);
 }
 
 static void phase_end(void)
