@@ -1,7 +1,6 @@
 package bindings
 
 import (
-	"path/filepath"
 	"strconv"
 	"testing"
 )
@@ -30,13 +29,11 @@ var (
 // MPIs are all of them.
 var MPIs = []MPI{OpenMPI, OpenMPIOnUCX, MPICH}
 
-// Compile builds a program with the library's compiler and libbenchfs.
-func (m MPI) Compile(t *testing.T, args ...string) (program string) {
+// Compile builds a program, out, with the library's compiler and libbenchfs.
+func (m MPI) Compile(t *testing.T, out string, args ...string) {
 	t.Helper()
-	out := filepath.Join(t.TempDir(), "program-"+m.Name)
 	args = append([]string{"-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Iinclude", "-o", out}, args...)
 	Run(t, nil, Tool(t, "", m.cc), append(args, Link(t)...)...)
-	return out
 }
 
 // Command is the command line that starts ranks of a program.

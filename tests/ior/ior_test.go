@@ -19,14 +19,32 @@ import (
 // strict: the warnings that the backend has to be free of, in the dialect in which IOR is compiled.
 var strict = []string{"-std=gnu11", "-Itests/ior/include"}
 
+// programs is a directory for what is compiled once.
+var programs string
+
+func TestMain(m *testing.M) {
+	var err error
+	if programs, err = os.MkdirTemp("", "benchfs-ior-"); err != nil {
+		panic(err)
+	}
+	status := m.Run()
+	_ = os.RemoveAll(programs)
+	os.Exit(status)
+}
+
 // standin compiles the backend and the stand-in.
 func standin(t *testing.T, m bindings.MPI, flags ...string) string {
 	t.Helper()
+	out := filepath.Join(programs, m.Name+strings.Join(flags, ""))
+	if _, err := os.Stat(out); err == nil {
+		return out
+	}
 	sources, err := filepath.Glob(filepath.Join(bindings.Top(t), "tests/ior/src/*.c"))
 	if err != nil || len(sources) != 3 {
 		t.Fatalf("sources: %v, %v", sources, err)
 	}
-	return m.Compile(t, slices.Concat(strict, flags, []string{"ior/aiori-BENCHFS.c"}, sources)...)
+	m.Compile(t, out, slices.Concat(strict, flags, []string{"ior/aiori-BENCHFS.c"}, sources)...)
+	return out
 }
 
 // variables are those of a cluster's clients.
@@ -95,9 +113,7 @@ func TestPhasesOfIOR(t *testing.T) {
 func TestPhasesOfMdtest(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{Nodes: 2})
 	// The table of release 4.0 too.
-	programs := map[string]string{"openmpi": standin(t, bindings.OpenMPI, "-DSTANDIN_IOR_4_0"), "mpich": standin(t, bindings.MPICH)}
-	for _, m := range []bindings.MPI{bindings.OpenMPI, bindings.MPICH} {
-		program := programs[m.Name]
+	for m, program := range map[*bindings.MPI]string{&bindings.OpenMPI: standin(t, bindings.OpenMPI, "-DSTANDIN_IOR_4_0"), &bindings.MPICH: standin(t, bindings.MPICH)} {
 		for i, args := range [][]string{
 			{"-n", "12", "-z", "2", "-b", "2", "-w", "3904", "-e", "3904", "-X", "--verify-write", "-N", "1", "-i", "2", "-y"},
 			{"-n", "10", "-u", "-Y", "-z", "1", "-b", "3"},
@@ -105,7 +121,7 @@ func TestPhasesOfMdtest(t *testing.T) {
 			{"-n", "8", "-k", "-F", "-N", "1"},
 		} {
 			t.Run(fmt.Sprintf("%s-%d", m.Name, i), func(t *testing.T) {
-				contains(t, good(t, m, c, 3, append([]string{program, "mdtest", "-d", "/md"}, args...)...), sessionKept)
+				contains(t, good(t, *m, c, 3, append([]string{program, "mdtest", "-d", "/md"}, args...)...), sessionKept)
 			})
 		}
 	}

@@ -3,6 +3,7 @@
 package mpi_test
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -14,7 +15,10 @@ import (
 func program(t *testing.T, name string) func(m bindings.MPI) string {
 	t.Helper()
 	source := "tests/mpi/src/" + name + ".c"
-	openmpi, mpich := bindings.OpenMPI.Compile(t, source, "-lpthread"), bindings.MPICH.Compile(t, source, "-lpthread")
+	dir := t.TempDir()
+	openmpi, mpich := filepath.Join(dir, "openmpi"), filepath.Join(dir, "mpich")
+	bindings.OpenMPI.Compile(t, openmpi, source, "-lpthread")
+	bindings.MPICH.Compile(t, mpich, source, "-lpthread")
 	return func(m bindings.MPI) string {
 		if m.Name == bindings.MPICH.Name {
 			return mpich
