@@ -5,7 +5,7 @@ set -eu
 case "${1:-build}" in
 build) wanted="gcc g++ gfortran libc6-dev libucx-dev pkg-config libssl-dev python3 python3-numpy libopenmpi-dev openmpi-bin" ;;
 lint) wanted="clang-format shellcheck" ;;
-mpi) wanted="libopenmpi-dev openmpi-bin libmpich-dev mpich" ;;
+mpi) wanted="libopenmpi-dev openmpi-bin libmpich-dev mpich util-linux" ;;
 bench) wanted="ucx-utils iproute2 util-linux" ;;
 *)
     echo "usage: $0 build|lint|bench|mpi" >&2
