@@ -94,10 +94,10 @@ func TestThreads(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{Nodes: 2, Settings: map[string]string{"layout.chunk_size": "256KiB"}})
 	threads := program(t, "threads")
 	each(t, func(t *testing.T, m bindings.MPI) {
-		run(t, c, m, 2, "3 threads of 2 ranks: well", nil, threads(m), "3", "30")
+		run(t, c, m, 2, "3 threads of 2 ranks: well", nil, threads(m), "3", "20")
 	})
 	// Everything by message: BenchFS's UCX workers beside those of MPI.
-	run(t, c, bindings.MPICH, 2, "3 threads of 2 ranks: well", []string{"BENCHFS_DATA_SHORTCUT=off"}, threads(bindings.MPICH), "3", "30")
+	run(t, c, bindings.MPICH, 2, "3 threads of 2 ranks: well", []string{"BENCHFS_DATA_SHORTCUT=off"}, threads(bindings.MPICH), "3", "20")
 }
 
 func TestCheckpoints(t *testing.T) {
