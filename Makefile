@@ -25,11 +25,11 @@ SO_LDFLAGS := -extldflags "-Wl,-soname,$(SONAME) -Wl,--version-script=$(CURDIR)/
 ROOMS := cache capi cmd config core fserr include internal meta rpc store ucx
 SOURCES = go.mod go.sum $(shell find $(ROOMS) -type f \( -name '*.go' -o -name '*.c' -o -name '*.h' -o -name '*.map' \) ! -name '*_test.go')
 PRELOAD_SOURCES := $(sort $(wildcard preload/src/*.c))
-C_SOURCES = $(shell find capi examples include preload tests ucx -type f \( -name '*.c' -o -name '*.h' -o -name '*.cc' -o -name '*.hpp' \))
+C_SOURCES = $(shell find capi examples include ior preload tests ucx -type f \( -name '*.c' -o -name '*.h' -o -name '*.cc' -o -name '*.hpp' \))
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := build
-.PHONY: help deps deps-lint deps-bench build demo bench test test-go test-race test-c test-fortran test-cpp test-python test-examples test-posix test-model test-fault test-locks fuzz lint format docs install clean
+.PHONY: help deps deps-lint deps-bench deps-mpi build ior demo bench test test-go test-race test-c test-fortran test-cpp test-python test-examples test-ior test-mpi test-processes test-posix test-model test-fault test-locks fuzz lint format docs install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ deps-lint: ## the same for `make lint`
 
 deps-bench: ## the same for `make bench`
 	@scripts/deps.sh bench
+
+deps-mpi: ## the same for `make test-ior test-mpi`
+	@scripts/deps.sh mpi
 
 build: deps bin/benchfsd bin/benchfs lib/libbenchfs.so lib/$(PRELOAD) ## bin/benchfsd, bin/benchfs, lib/libbenchfs.so, lib/libbenchfs_preload.so (the default)
 
@@ -70,13 +73,16 @@ lib/$(PRELOAD): $(PRELOAD_SOURCES) preload/src/functions.inc preload/src/preload
 		-Wall -Wextra -Werror -Wno-nonnull-compare -Wno-missing-attributes -Iinclude \
 		-shared -Wl,-soname,$(PRELOAD) -Wl,-z,defs -o $@ $(PRELOAD_SOURCES)
 
+ior: ## compile the backend for IOR alone, against IOR's headers: make ior IOR_SRC=/path/to/ior (docs/ior.md)
+	@scripts/ior.sh "$(IOR_SRC)"
+
 demo: build ## store a real directory tree on two daemons, read it back, compare (INPUT=path)
 	@scripts/demo.sh "$(INPUT)"
 
 bench: build ## measure BenchFS beside its limits, under 10 minutes (ONLY=regexp of cases, ROUNDS=5); results in bench/results
 	@ONLY="$(ONLY)" ROUNDS="$(ROUNDS)" CC="$(CC)" GO="$(GO)" scripts/bench.sh
 
-test: build ## every test, under 15 minutes
+test: build deps-mpi ## every test, under 15 minutes
 	@scripts/test.sh all
 
 test-go: build ## unit tests of the Go packages
@@ -99,6 +105,15 @@ test-python: build ## python/benchfs.py
 
 test-examples: build ## examples/, built and run
 	@scripts/test.sh examples
+
+test-ior: build deps-mpi ## the backend for IOR and mdtest, driven as they do
+	@scripts/test.sh ior
+
+test-mpi: build deps-mpi ## ranks as clients, with Open MPI and MPICH
+	@scripts/test.sh mpi
+
+test-processes: build ## fork, exec and descriptors under the interposer
+	@scripts/test.sh processes
 
 test-posix: build ## POSIX conformance on every front
 	@scripts/test.sh posix

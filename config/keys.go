@@ -52,7 +52,7 @@ var sectionDocs = []struct{ name, doc string }{
 	{"daemon", "What only benchfsd looks at."},
 	{"store", "Where a node (or an embedded file system) keeps its part."},
 	{"data", "How file data moves between an application and the daemon of its own machine. Daemons and clients look at it."},
-	{"layout", "Placement of new files whose directory does not say otherwise."},
+	{"layout", "Placement of new files whose directory does not say otherwise: what the client that makes a file has set, else what the daemons have."},
 	{"rpc", "Deadlines and retries. A call ends by its deadline with a true errno, whatever happens to the other side."},
 	{"ucx", "The network layer. UCX chooses well by itself: change these with a measurement in hand."},
 	{"client", "What an application's process looks at."},

@@ -66,6 +66,12 @@ func TestCreateOwnLayout(t *testing.T) {
 	if l := attr(t, s, e.Ino).Layout; l != (layout.Layout{Strategy: layout.Hash, ChunkBits: 20, Shards: 4}) {
 		t.Fatalf("layout %+v", l)
 	}
+	a.Name, a.Layout = []byte("half"), layout.Layout{ChunkBits: 20}
+	e, _, err = s.Create(ReqID{}, a)
+	want(t, err, nil)
+	if l := attr(t, s, e.Ino).Layout; l != (layout.Layout{Strategy: layout.RoundRobin, ChunkBits: 20, Shards: 4}) {
+		t.Fatalf("layout %+v", l)
+	}
 	a.Name, a.Layout.ChunkBits = []byte("bad"), 60
 	_, _, err = s.Create(ReqID{}, a)
 	want(t, err, syscall.EINVAL)

@@ -129,13 +129,13 @@ func (s *Shard) findFile(ino inode.Ino) (*node, error) {
 	return nil, syscall.EINVAL
 }
 
-// fileLayout completes the layout of a new file of this shard: the caller's if it names a strategy, else the default.
+// fileLayout completes the layout of a new file of this shard: what the caller leaves open is the default.
 func (s *Shard) fileLayout(l layout.Layout) (layout.Layout, error) {
+	if l.Epoch == 0 {
+		l.Epoch = s.o.Layout.Epoch
+	}
 	if l.Strategy == layout.None {
-		l.Strategy, l.ChunkBits = s.o.Layout.Strategy, s.o.Layout.ChunkBits
-		if l.Epoch == 0 {
-			l.Epoch = s.o.Layout.Epoch
-		}
+		l.Strategy = s.o.Layout.Strategy
 	}
 	if l.ChunkBits == 0 {
 		l.ChunkBits = s.o.Layout.ChunkBits

@@ -1,13 +1,14 @@
 #!/bin/sh
-# deps.sh build|lint|bench: installs the Debian packages that are missing. Does nothing, and needs no rights, when they are there.
+# deps.sh build|lint|bench|mpi: installs the Debian packages that are missing. Does nothing, and needs no rights, when they are there.
 set -eu
 
 case "${1:-build}" in
 build) wanted="gcc g++ gfortran libc6-dev libucx-dev pkg-config libssl-dev python3 python3-numpy libopenmpi-dev openmpi-bin" ;;
 lint) wanted="clang-format shellcheck" ;;
+mpi) wanted="libopenmpi-dev openmpi-bin libmpich-dev mpich util-linux" ;;
 bench) wanted="ucx-utils iproute2 util-linux" ;;
 *)
-    echo "usage: $0 build|lint|bench" >&2
+    echo "usage: $0 build|lint|bench|mpi" >&2
     exit 2
     ;;
 esac
@@ -25,6 +26,8 @@ present() {
     python3-numpy) "${PYTHON:-/usr/bin/python3}" -c 'import numpy' 2>/dev/null ;;
     libopenmpi-dev) command -v mpicc >/dev/null ;;
     openmpi-bin) command -v mpirun >/dev/null ;;
+    libmpich-dev) command -v mpicc.mpich >/dev/null ;;
+    mpich) command -v mpirun.mpich >/dev/null ;;
     ucx-utils) command -v ucx_perftest >/dev/null ;;
     iproute2) command -v ip >/dev/null ;;
     util-linux) command -v unshare >/dev/null ;;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# test.sh all|go|race|c|fortran|cpp|python|examples|posix|model|fault|locks|tests|fuzz: runs tests, prints what runs and how long it took. Status ≠ 0 if anything failed.
+# test.sh all|go|race|c|fortran|cpp|python|examples|ior|mpi|processes|posix|model|fault|locks|tests|fuzz: runs tests, prints what runs and how long it took. Status ≠ 0 if anything failed.
 # Everything runs, also after a failure; the failures are listed at the end.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -77,6 +77,9 @@ race) run_race ;;
 c) run_dir "C ABI" tests/c 8m ;;
 fortran | cpp | python) run_dir "bindings of $1" "tests/$1" 5m ;;
 examples) run_dir "examples" tests/examples 5m ;;
+ior) run_dir "IOR backend" tests/ior 5m ;;
+mpi) run_dir "MPI" tests/mpi 5m ;;
+processes) run_dir "processes under the interposer" tests/processes 5m ;;
 posix) run_dir "POSIX conformance" tests/posix 8m ;;
 model) run_dir "random operations against a model" tests/model 8m ;;
 fault) run_dir "killed daemons" tests/fault 8m ;;
@@ -95,7 +98,7 @@ all)
     run_fuzz
     ;;
 *)
-    echo "usage: $0 all|go|race|c|fortran|cpp|python|examples|posix|model|fault|locks|tests|fuzz" >&2
+    echo "usage: $0 all|go|race|c|fortran|cpp|python|examples|ior|mpi|processes|posix|model|fault|locks|tests|fuzz" >&2
     exit 2
     ;;
 esac

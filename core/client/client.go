@@ -74,7 +74,7 @@ type Options struct {
 	HostID   string
 	PID      uint32
 	PIDStart uint64
-	Layout   layout.Layout // of new files whose directory says nothing; Strategy None: the server's default
+	Layout   layout.Layout // of this client's new files whose directory says nothing; Strategy None, ChunkBits 0: the server's default of it
 	// Prefix is the absolute path under which programs see the root, without a slash at its end; "": none. It decides what absolute
 	// symbolic links mean: under it they start at the root, elsewhere they lead out of the file system (EREMOTE). Without a Prefix all
 	// start at the root.

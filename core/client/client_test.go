@@ -203,6 +203,37 @@ func TestAppend(t *testing.T) {
 	})
 }
 
+// What a client asks for its files: each half alone, behind what the directory says, and not handed on by directories that it makes.
+func TestLayoutThatAClientAsksFor(t *testing.T) {
+	c := newCluster(t, 2, layout.RoundRobin, false)
+	ok(t, "mkdir", c.client(nil).Mkdir(ctx, 0, "says", 0o755))
+	ok(t, "set layout", c.client(nil).SetLayout(ctx, 0, "says", layout.Layout{Strategy: layout.Hash, ChunkBits: 16}))
+	for i, test := range []struct {
+		asks layout.Layout
+		dir  string
+		want layout.Layout
+	}{
+		{layout.Layout{}, "", layout.Layout{Strategy: layout.RoundRobin, ChunkBits: chunkBits}},
+		{layout.Layout{ChunkBits: 21}, "", layout.Layout{Strategy: layout.RoundRobin, ChunkBits: 21}},
+		{layout.Layout{Strategy: layout.Local}, "", layout.Layout{Strategy: layout.Local, ChunkBits: chunkBits}},
+		{layout.Layout{Strategy: layout.Hash, ChunkBits: 19}, "", layout.Layout{Strategy: layout.Hash, ChunkBits: 19}},
+		{layout.Layout{Strategy: layout.Local, ChunkBits: 19}, "says/", layout.Layout{Strategy: layout.Hash, ChunkBits: 16}},
+	} {
+		a, name := c.client(func(o *client.Options) { o.Layout = test.asks }), fmt.Sprintf("%sf%d", test.dir, i)
+		put(t, a, name, pattern(byte(i), 3<<20))
+		l, err := c.client(nil).Layout(ctx, 0, name)
+		if ok(t, "layout", err); l.Strategy != test.want.Strategy || l.ChunkBits != test.want.ChunkBits || l.Shards != 2 || l.Epoch != 7 {
+			t.Errorf("%+v asked for in %q: %+v", test.asks, test.dir, l)
+		}
+		dir := fmt.Sprintf("%sd%d", test.dir, i)
+		ok(t, "mkdir", a.Mkdir(ctx, 0, dir, 0o755))
+		l, err = a.Layout(ctx, 0, dir)
+		if ok(t, "layout", err); (l.Strategy != layout.None) != (test.dir != "") {
+			t.Errorf("directory made by a client that asks for %+v: %+v", test.asks, l)
+		}
+	}
+}
+
 func TestLayouts(t *testing.T) {
 	c := newCluster(t, 4, layout.RoundRobin, false)
 	a := c.client(func(o *client.Options) { o.Node = 2 })

@@ -277,7 +277,7 @@ func (w *walk) create(t rpc.MsgType, kind inode.Kind, mode uint32, exclusive boo
 	}
 	m := rpc.Create{
 		Parent: w.dir.ino, Name: bytesOf(w.name), Mode: mode, UID: uid, GID: gid,
-		Exclusive: exclusive, Open: handle != 0, Handle: handle, Layout: w.newLayout(),
+		Exclusive: exclusive, Open: handle != 0, Handle: handle, Layout: w.newLayout(kind),
 	}
 	var payload []byte
 	if target != "" {
@@ -303,10 +303,10 @@ func (w *walk) create(t rpc.MsgType, kind inode.Kind, mode uint32, exclusive boo
 	return reply, err
 }
 
-// newLayout is what a new inode in dir inherits.
-func (w *walk) newLayout() layout.Layout {
+// newLayout is what a new inode in dir inherits. What this client asks for counts for files only: a directory would hand it on to those of others.
+func (w *walk) newLayout(kind inode.Kind) layout.Layout {
 	l := w.dir.attr.Layout
-	if l.Strategy == layout.None {
+	if l.Strategy == layout.None && kind == inode.File {
 		l = w.o.c.o.Layout
 	}
 	return l

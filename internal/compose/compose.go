@@ -122,6 +122,18 @@ func fileLayout(cfg *config.Config, shards, epoch uint32) (layout.Layout, error)
 	return layout.Layout{Strategy: strategy, ChunkBits: bits, Shards: shards, Epoch: epoch}, nil
 }
 
+// clientLayout is the layout that a client of daemons asks for its files. What its configuration does not set is the daemons' business.
+func clientLayout(cfg *config.Config, m *layout.Map) (layout.Layout, error) {
+	l, err := fileLayout(cfg, m.Shards(), m.Epoch)
+	if cfg.Origin("layout.strategy") == "default" {
+		l.Strategy = layout.None
+	}
+	if cfg.Origin("layout.chunk_size") == "default" {
+		l.ChunkBits = 0
+	}
+	return l, err
+}
+
 // makeClient gives a client its pools: one a client worker.
 func makeClient(cfg *config.Config, p Process, id rpc.Identity, m *layout.Map, node int,
 	transports []rpc.Transport, resolve rpc.Resolver, lay layout.Layout,

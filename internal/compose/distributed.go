@@ -52,13 +52,17 @@ func distributed(ctx context.Context, cfg *config.Config, p Process, ends *close
 	if err != nil {
 		return nil, err
 	}
+	lay, err := clientLayout(cfg, m)
+	if err != nil {
+		return nil, err
+	}
 	transports := make([]rpc.Transport, cfg.Client.Workers)
 	for i := range transports {
 		t := network.NewIdleTransport()
 		ends.add(t.Close)
 		transports[i] = t
 	}
-	return makeClient(cfg, p, id, m, m.NodeOnHost(dir.host), transports, dir.resolve, layout.Layout{})
+	return makeClient(cfg, p, id, m, m.NodeOnHost(dir.host), transports, dir.resolve, lay)
 }
 
 // ucxConfig picks what the network layer needs out of cfg.

@@ -7,7 +7,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <fts.h>
 #include <ftw.h>
 #include <glob.h>
 #include <poll.h>
@@ -23,10 +22,11 @@
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char *scenario, *program;
+static const char *scenario;
 
 #define CHECK(condition)                                                                                          \
     do {                                                                                                          \
@@ -408,8 +408,11 @@ static void waiting(void)
     struct pollfd fds[2] = {{fd, POLLIN | POLLOUT, 0}, {pair[0], POLLIN, 0}};
     CHECK(poll(fds, 2, -1) == 1 && fds[0].revents == (POLLIN | POLLOUT) && fds[1].revents == 0);
     fd_set in, out;
-    FD_ZERO(&in), FD_ZERO(&out);
-    FD_SET(fd, &in), FD_SET(pair[0], &in), FD_SET(pair[1], &out);
+    FD_ZERO(&in);
+    FD_ZERO(&out);
+    FD_SET(fd, &in);
+    FD_SET(pair[0], &in);
+    FD_SET(pair[1], &out);
     CHECK(select(pair[1] + 1, &in, &out, NULL, NULL) == 2 && FD_ISSET(fd, &in) && !FD_ISSET(pair[0], &in));
     struct epoll_event event = {.events = EPOLLIN};
     CHECK(epoll_ctl(epoll_create1(0), EPOLL_CTL_ADD, fd, &event) == -1 && errno == EPERM);
@@ -653,7 +656,6 @@ static const struct {
 int main(int argc, char **argv)
 {
     const size_t count = sizeof scenarios / sizeof scenarios[0];
-    program = argv[0];
     if (argc == 2 && strcmp(argv[1], "--list") == 0) {
         for (size_t i = 0; i < count; i++)
             puts(scenarios[i].name);
