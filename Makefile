@@ -16,6 +16,7 @@ INPUT ?= $(shell $(GO) env GOROOT)
 SONAME := libbenchfs.so.$(SOVERSION)
 LIBRARY := libbenchfs.so.$(VERSION)
 PRELOAD := libbenchfs_preload.so
+INNER := libbenchfs_inner.so
 CFLAGS ?= -O2 -g
 GO_LDFLAGS := -X github.com/benchfs/benchfs/internal/compose.Build=$(BUILD_ID)
 # Go links a c-shared library without a soname and with more symbols than asked for.
@@ -46,7 +47,7 @@ deps-bench: ## the same for `make bench`
 deps-mpi: ## the same for `make test-ior test-mpi`
 	@scripts/deps.sh mpi
 
-build: deps bin/benchfsd bin/benchfs lib/libbenchfs.so lib/$(PRELOAD) ## bin/benchfsd, bin/benchfs, lib/libbenchfs.so, lib/libbenchfs_preload.so (the default)
+build: deps bin/benchfsd bin/benchfs lib/libbenchfs.so lib/$(PRELOAD) lib/$(INNER) ## bin/benchfsd, bin/benchfs, lib/libbenchfs.so, lib/libbenchfs_preload.so (the default)
 
 bin/benchfsd bin/benchfs: bin/%: $(SOURCES) | deps
 	$(GO) build -ldflags '$(GO_LDFLAGS)' -o $@ ./cmd/$*
@@ -67,9 +68,13 @@ preload/src/functions.inc: preload/functions.txt
 	awk '!/^#/ && ($$2 == "done" || $$2 == "refused") { print "X(" $$1 ")" }' $< >$@
 
 # Checks of arguments that libc declares "nonnull" must stay: the kernel answers EFAULT, and so do we.
+lib/$(INNER): preload/inner/inner.c lib/libbenchfs.so | deps
+	$(CC) -std=gnu17 $(CFLAGS) -U_FORTIFY_SOURCE -fPIC -fvisibility=hidden -Wall -Wextra -Werror -Wno-missing-attributes \
+		-shared -Wl,-soname,$(INNER) -Wl,-z,defs -Wl,-rpath,'$$ORIGIN' -o $@ preload/inner/inner.c -Wl,--no-as-needed -Llib -lbenchfs
+
 lib/$(PRELOAD): $(PRELOAD_SOURCES) preload/src/functions.inc preload/src/preload.h include/benchfs.h | deps
 	@mkdir -p lib
-	$(CC) -std=gnu17 $(CFLAGS) -U_FORTIFY_SOURCE -fPIC -fvisibility=hidden -fno-delete-null-pointer-checks \
+	$(CC) -std=gnu17 $(CFLAGS) -U_FORTIFY_SOURCE -fPIC -ftls-model=initial-exec -fvisibility=hidden -fno-delete-null-pointer-checks \
 		-Wall -Wextra -Werror -Wno-nonnull-compare -Wno-missing-attributes -Iinclude \
 		-shared -Wl,-soname,$(PRELOAD) -Wl,-z,defs -o $@ $(PRELOAD_SOURCES)
 
@@ -148,7 +153,7 @@ install: build ## into $(DESTDIR)$(PREFIX)
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/include" "$(DESTDIR)$(LIBDIR)"
 	install -m 755 bin/benchfs bin/benchfsd "$(DESTDIR)$(PREFIX)/bin"
 	install -m 644 include/benchfs.h include/benchfs.hpp "$(DESTDIR)$(PREFIX)/include"
-	install -m 755 lib/$(LIBRARY) lib/$(PRELOAD) "$(DESTDIR)$(LIBDIR)"
+	install -m 755 lib/$(LIBRARY) lib/$(PRELOAD) lib/$(INNER) "$(DESTDIR)$(LIBDIR)"
 	ln -sfn $(LIBRARY) "$(DESTDIR)$(LIBDIR)/$(SONAME)"
 	ln -sfn $(SONAME) "$(DESTDIR)$(LIBDIR)/libbenchfs.so"
 

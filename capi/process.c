@@ -9,6 +9,28 @@
 
 extern char **environ;
 
+/* Of libbenchfs_inner.so, which stands in front of libc where the interposer has loaded this library. */
+extern uint64_t benchfs_inner_descriptors[] __attribute__((weak));
+
+int bfs_descriptors_are_watched(void)
+{
+    return benchfs_inner_descriptors != NULL;
+}
+
+int bfs_keep_descriptor(int fd)
+{
+    int kept = dup(fd); /* that library's: high, and close-on-exec */
+    if (kept < 0)
+        return fd;
+    close(fd);
+    return kept;
+}
+
+int bfs_close_descriptor(int fd)
+{
+    return close(fd) == 0 ? 0 : errno;
+}
+
 static const char prefix[] = "BENCHFS_";
 
 char *bfs_environment(size_t *size)

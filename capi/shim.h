@@ -49,6 +49,13 @@ uint32_t bfs_umask(void);
 /* The supplementary groups. Free with free(); NULL with *count > 0: no memory. */
 gid_t *bfs_groups(int32_t *count);
 
+/* 1 if the interposer watches which descriptors the library has. */
+int bfs_descriptors_are_watched(void);
+/* Moves a descriptor to where it is out of the program's way, and returns the new one. */
+int bfs_keep_descriptor(int fd);
+/* 0 or an errno. */
+int bfs_close_descriptor(int fd);
+
 static inline char *bfs_version_text(void)
 {
     return (char *)BFS_VERSION;

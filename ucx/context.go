@@ -11,6 +11,7 @@ import "C"
 
 import (
 	"fmt"
+	"sync"
 	"unsafe"
 
 	"github.com/benchfs/benchfs/rpc"
@@ -68,8 +69,9 @@ func (c Config) withDefaults() Config {
 
 // Context is the process's hold on UCX: transports and devices are chosen once. Many transports and loops share one.
 type Context struct {
-	c      *C.bfs_context
-	config Config
+	c       *C.bfs_context
+	config  Config
+	opening sync.Mutex // held while a worker is made
 }
 
 // NewContext starts UCX (ucp_init). It reads UCX_* from the environment for what Config leaves open.

@@ -73,6 +73,9 @@ func (c *Context) NewIdleTransport() *Transport {
 func (t *Transport) startLocked() error {
 	var status C.int
 	o := t.context.config
+	// UCX makes one worker of a context at a time.
+	t.context.opening.Lock()
+	defer t.context.opening.Unlock()
 	client := C.bfs_client_open(t.context.c, C.uint64_t(o.RendezvousBytes), C.uint64_t(o.RendezvousTCPBytes),
 		C.uint32_t(o.SpinPolls), C.uint32_t(o.YieldPolls), &status)
 	if client == nil {

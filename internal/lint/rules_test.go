@@ -22,6 +22,7 @@ var mayImport = []struct {
 	{"internal/procfs", nil},
 	{"internal/rangelock", nil},
 	{"config", nil},
+	{"preload", nil},
 	{"internal/handle", nil},
 	{"internal/registry", nil},
 	{"internal/wal", nil},

@@ -58,6 +58,15 @@ type Segment struct {
 	budget *Budget
 }
 
+// Descriptors that stay open in somebody else's process: a host may want them out of its way, and know which they are. Both are set before
+// the first use of this package, or never.
+var (
+	// KeepDescriptor takes a descriptor and returns the one to use in its place.
+	KeepDescriptor = func(fd int) int { return fd }
+	// CloseDescriptor closes what KeepDescriptor has returned.
+	CloseDescriptor = unix.Close
+)
+
 // Get opens a segment, or finds it.
 func (s *Segments) Get(number uint32) (*Segment, error) {
 	if list := *s.list.Load(); int(number) < len(list) && list[number] != nil {
@@ -108,7 +117,7 @@ func (s *Segments) open(path string) (*Segment, error) {
 				_ = unix.Madvise(memory, unix.MADV_HUGEPAGE) // advice: nothing depends on it
 			}
 			return &Segment{
-				fd: fd, memory: memory, base: base, length: length, huge: s.huge,
+				fd: KeepDescriptor(fd), memory: memory, base: base, length: length, huge: s.huge,
 				heat: make([]atomic.Uint32, (s.bytes+blockBytes-1)>>blockBits), budget: s.budget,
 			}, nil
 		}
@@ -126,7 +135,7 @@ func (s *Segments) Close() error {
 	for _, segment := range *s.list.Load() {
 		if segment != nil {
 			s.budget.forget(segment)
-			err = errors.Join(err, unix.MunmapPtr(segment.base, segment.length), unix.Close(segment.fd))
+			err = errors.Join(err, unix.MunmapPtr(segment.base, segment.length), CloseDescriptor(segment.fd))
 		}
 	}
 	s.list.Store(&[]*Segment{})

@@ -30,17 +30,38 @@ static struct timespec failed_at; /* when; guarded by loading */
 #define INTERNAL_FDS 65536
 static _Atomic uint64_t internal[INTERNAL_FDS / 64];
 
+/* Those that it has opened since, as libbenchfs_inner.so counts them; NULL without it. */
+static _Atomic uint64_t *_Atomic opened_since;
+
+_Thread_local uint32_t bp_thread_generation;
+static void (*_Atomic prepare)(void); /* benchfs_inner_thread */
+
+void bp_prepare_thread(void)
+{
+    void (*f)(void) = atomic_load_explicit(&prepare, memory_order_acquire);
+    if (f != NULL)
+        f();
+    bp_thread_generation = bp_generation;
+}
+
+static uint64_t internal_bits(int i)
+{
+    _Atomic uint64_t *since = atomic_load_explicit(&opened_since, memory_order_acquire);
+    uint64_t bits = atomic_load_explicit(&internal[i], memory_order_relaxed);
+    return since == NULL ? bits : bits | atomic_load_explicit(&since[i], memory_order_relaxed);
+}
+
 int bp_is_internal(int fd)
 {
     if ((unsigned)fd >= INTERNAL_FDS)
         return 0;
-    return (atomic_load_explicit(&internal[fd / 64], memory_order_relaxed) >> (fd % 64) & 1) != 0;
+    return (internal_bits(fd / 64) >> (fd % 64) & 1) != 0;
 }
 
 void bp_each_internal(void (*f)(int fd))
 {
     for (int i = 0; i < INTERNAL_FDS / 64; i++)
-        for (uint64_t bits = atomic_load_explicit(&internal[i], memory_order_relaxed); bits != 0; bits &= bits - 1)
+        for (uint64_t bits = internal_bits(i); bits != 0; bits &= bits - 1)
             f(i * 64 + __builtin_ctzll(bits));
 }
 
@@ -114,9 +135,29 @@ static void remember_internal(const struct fd_set_ *before)
     free(after);
 }
 
+/*
+ * libbenchfs_inner.so, which brings libbenchfs.so with it and stands in front of it; when the user has named another library, that alone.
+ */
+static void *load_object(void)
+{
+    void *object = NULL;
+    if (bp_settings.inner[0] != '\0')
+        object = dlmopen(LM_ID_NEWLM, bp_settings.inner, RTLD_NOW | RTLD_LOCAL);
+    if (object != NULL) {
+        atomic_store(&opened_since, (_Atomic uint64_t *)dlsym(object, "benchfs_inner_descriptors"));
+        atomic_store(&prepare, (void (*)(void))dlsym(object, "benchfs_inner_thread"));
+        bp_prepare_thread();
+        return object;
+    }
+    const char *why = bp_settings.inner[0] != '\0' ? dlerror() : NULL;
+    if (why != NULL)
+        bp_log("cannot load %s: %s", bp_settings.inner, why);
+    return dlmopen(LM_ID_NEWLM, bp_settings.library, RTLD_NOW | RTLD_LOCAL);
+}
+
 static int load(void)
 {
-    void *object = dlmopen(LM_ID_NEWLM, bp_settings.library, RTLD_NOW | RTLD_LOCAL);
+    void *object = load_object();
     if (object == NULL) {
         const char *why = dlerror();
         int full = why != NULL && strstr(why, "no more namespaces") != NULL;
@@ -234,6 +275,8 @@ static void in_child(void)
     bp_each_internal(close_internal);
     for (int i = 0; i < INTERNAL_FDS / 64; i++)
         atomic_store_explicit(&internal[i], 0, memory_order_relaxed);
+    atomic_store(&opened_since, NULL);
+    atomic_store(&prepare, NULL);
 }
 
 void bp_library_start(void)

@@ -138,6 +138,39 @@ EXPORT int connect(int fd, const struct sockaddr *address, socklen_t n)
 
 ALIAS(connect, __connect);
 
+/* Descriptors of ours may come through a socket. */
+static void adopt_received(const struct msghdr *m)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR((struct msghdr *)m, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+            bp_detach(fd); /* a number that something closed behind our back */
+            (void)bp_adopt(fd);
+        }
+    }
+}
+
+EXPORT ssize_t recvmsg(int fd, struct msghdr *m, int flags)
+{
+    ssize_t n = REAL(recvmsg)(fd, m, flags);
+    if (n >= 0 && m->msg_controllen > 0 && bp_settings.prefix_len != 0)
+        adopt_received(m);
+    return n;
+}
+
+EXPORT int recvmmsg(int fd, struct mmsghdr *list, unsigned n, int flags, struct timespec *timeout)
+{
+    int got = REAL(recvmmsg)(fd, list, n, flags, timeout);
+    for (int i = 0; i < got && bp_settings.prefix_len != 0; i++)
+        if (list[i].msg_hdr.msg_controllen > 0)
+            adopt_received(&list[i].msg_hdr);
+    return got;
+}
+
 /* ==== Terminals ==== */
 
 EXPORT int tcgetattr(int fd, struct termios *t)

@@ -81,6 +81,7 @@ struct bp_settings {
     size_t prefix_len;
     const char *leaf;  /* last component of prefix */
     char library[512]; /* path of libbenchfs.so */
+    char inner[512];   /* path of libbenchfs_inner.so; "": none */
     char self[512];    /* path of this object, for LD_PRELOAD */
     int report;        /* BENCHFS_PRELOAD_REPORT */
     int report_fd;     /* where the report goes */
@@ -130,12 +131,12 @@ static inline ssize_t bp_result(ssize_t rc)
 #define BP_LIBRARY_CALLS(X)                                                                                            \
     X(init_version)                                                                                                    \
     X(finalize)                                                                                                        \
-    X(last_error) X(open) X(openat) X(open_inode) X(close) X(lseek) X(read) X(write) X(pread) X(pwrite) X(readv)       \
-        X(writev) X(preadv) X(pwritev) X(fsync) X(fdatasync) X(sync) X(fstat) X(fstatat) X(fstatfs) X(statfs)          \
-            X(faccessat) X(fchmod) X(fchmodat) X(fchown) X(fchownat) X(futimens) X(utimensat) X(truncate) X(ftruncate) \
-                X(fallocate) X(mkdirat) X(unlinkat) X(renameat) X(linkat) X(symlinkat) X(readlinkat) X(opendir)        \
-                    X(lock) X(session) X(fdopendir) X(readdir) X(readdir_many) X(telldir) X(seekdir) X(rewinddir)      \
-                        X(closedir)
+    X(last_error)                                                                                                      \
+    X(open) X(openat) X(open_inode) X(close) X(lseek) X(read) X(write) X(pread) X(pwrite) X(readv) X(writev) X(preadv) \
+        X(pwritev) X(fsync) X(fdatasync) X(sync) X(fstat) X(fstatat) X(fstatfs) X(statfs) X(faccessat) X(fchmod)       \
+            X(fchmodat) X(fchown) X(fchownat) X(futimens) X(utimensat) X(truncate) X(ftruncate) X(fallocate)           \
+                X(mkdirat) X(unlinkat) X(renameat) X(linkat) X(symlinkat) X(readlinkat) X(opendir) X(lock) X(session)  \
+                    X(fdopendir) X(readdir) X(readdir_many) X(telldir) X(seekdir) X(rewinddir) X(closedir)
 
 struct bp_library {
 #define X(name) __typeof__(&benchfs_##name) name;
@@ -150,19 +151,25 @@ extern uint32_t bp_generation;
 /* This process's session, by which others name it. */
 extern uint64_t bp_session;
 
+/* In which life this thread was made ready for the library; another libc has started it. */
+extern _Thread_local uint32_t bp_thread_generation;
+void bp_prepare_thread(void);
+
 /* Loads the library and joins the file system, unless that is done. 0 or a negative errno. */
 int bp_load(void);
 
 /* The library's calls, or NULL and errno. */
 static inline const struct bp_library *bp_library(void)
 {
-    if (LIKELY(atomic_load_explicit(&bp_library_ready, memory_order_acquire)))
-        return &bp_library_calls;
-    int rc = bp_load();
-    if (rc < 0) {
-        errno = -rc;
-        return NULL;
+    if (UNLIKELY(!atomic_load_explicit(&bp_library_ready, memory_order_acquire))) {
+        int rc = bp_load();
+        if (rc < 0) {
+            errno = -rc;
+            return NULL;
+        }
     }
+    if (UNLIKELY(bp_thread_generation != bp_generation))
+        bp_prepare_thread();
     return &bp_library_calls;
 }
 
@@ -231,7 +238,7 @@ static inline int bp_handle(struct bp_file *f)
 {
     uint64_t have = atomic_load_explicit(&f->handle, memory_order_acquire);
     int flags = atomic_load_explicit(&f->description->flags, memory_order_relaxed);
-    if (LIKELY((have & ~BP_HANDLE_BITS) == bp_handle_tag(flags) &&
+    if (LIKELY((have & ~BP_HANDLE_BITS) == bp_handle_tag(flags) && bp_thread_generation == bp_generation &&
                atomic_load_explicit(&bp_library_ready, memory_order_relaxed)))
         return (int)(have & BP_HANDLE_BITS);
     return bp_handle_slow(f);

@@ -108,6 +108,16 @@ static void settle_prefix(const char *prefix)
     bp_settings.leaf = strrchr(bp_settings.prefix, '/') + 1;
 }
 
+/* name in the directory where we are ourselves, if it is there. */
+static int beside_us(const char *name, char path[512])
+{
+    const char *slash = strrchr(bp_settings.self, '/');
+    int n = slash != NULL ? (int)(slash - bp_settings.self) : 0;
+    if (slash == NULL || snprintf(path, 512, "%.*s/%s", n, bp_settings.self, name) >= 512)
+        return 0;
+    return REAL(faccessat)(AT_FDCWD, path, R_OK, 0) == 0;
+}
+
 /* Our own path, and libbenchfs.so: where BENCHFS_LIBRARY says, beside us, or by the loader's search. */
 static void settle_library(const char *library)
 {
@@ -118,15 +128,10 @@ static void settle_library(const char *library)
         strcpy(bp_settings.library, library);
         return;
     }
-    const char *slash = strrchr(bp_settings.self, '/');
-    if (slash != NULL) {
-        int n = (int)(slash - bp_settings.self);
-        if (snprintf(bp_settings.library, sizeof bp_settings.library, "%.*s/libbenchfs.so.0", n, bp_settings.self) <
-                (int)sizeof bp_settings.library &&
-            REAL(faccessat)(AT_FDCWD, bp_settings.library, R_OK, 0) == 0)
-            return;
-    }
-    strcpy(bp_settings.library, "libbenchfs.so.0");
+    if (!beside_us("libbenchfs_inner.so", bp_settings.inner))
+        strcpy(bp_settings.inner, "libbenchfs_inner.so");
+    if (!beside_us("libbenchfs.so.0", bp_settings.library))
+        strcpy(bp_settings.library, "libbenchfs.so.0");
 }
 
 /*

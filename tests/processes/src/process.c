@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <glob.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -28,12 +29,13 @@
 
 static const char *scenario;
 
-#define CHECK(condition)                                                                                          \
-    do {                                                                                                          \
-        if (!(condition)) {                                                                                       \
-            fprintf(stderr, "%s: line %d: %s is not so (errno %s)\n", scenario, __LINE__, #condition, strerror(errno)); \
-            _exit(1);                                                                                             \
-        }                                                                                                         \
+#define CHECK(condition)                                                                              \
+    do {                                                                                              \
+        if (!(condition)) {                                                                           \
+            fprintf(stderr, "%s: line %d: %s is not so (errno %s)\n", scenario, __LINE__, #condition, \
+                    strerror(errno));                                                                 \
+            _exit(1);                                                                                 \
+        }                                                                                             \
     } while (0)
 
 static int make(const char *name, const char *text)
@@ -130,7 +132,8 @@ static void spawn(void)
 /* A program is started with nothing in its environment, and works in this directory all the same. */
 static void stripped(void)
 {
-    char *arguments[] = {"sh", "-c", "echo text > f && cat f > g && /usr/bin/env -i /bin/cat g >> f", NULL}, *nothing[] = {NULL};
+    char *arguments[] = {"sh", "-c", "echo text > f && cat f > g && /usr/bin/env -i /bin/cat g >> f", NULL},
+         *nothing[] = {NULL};
     pid_t pid = fork();
     if (pid == 0) {
         execve("/bin/sh", arguments, nothing);
@@ -272,7 +275,10 @@ static void passed_on(void)
 /* Increments under a lock, by so many processes: none may be lost. */
 static void counter(int (*take)(int fd), int (*give)(int fd))
 {
-    enum { PROCESSES = 4, ROUNDS = 25 };
+    enum {
+        PROCESSES = 4,
+        ROUNDS = 25
+    };
     close(make("counter", "0"));
     for (int i = 0; i < PROCESSES; i++) {
         if (fork() != 0)
@@ -362,7 +368,8 @@ static void mapped(void)
     CHECK(pwrite(fd, "later", 5, 4) == 5); /* what others write stays */
     CHECK(msync(p, 10000, MS_SYNC) == 0);
     char byte[11] = {0};
-    CHECK(pread(fd, byte, 10, 0) == 10 && strcmp(byte, "A123later9") == 0 && pread(fd, byte, 1, 8192) == 1 && byte[0] == 'Z');
+    CHECK(pread(fd, byte, 10, 0) == 10 && strcmp(byte, "A123later9") == 0 && pread(fd, byte, 1, 8192) == 1 &&
+          byte[0] == 'Z');
     p[1] = 'B';
     CHECK(pread(fd, byte, 2, 0) == 2 && byte[1] == 'B'); /* seen by this process's reads */
     pid_t pid = fork();
@@ -442,11 +449,11 @@ static void trees(void)
     DIR *dir = opendir("d");
     struct dirent *e;
     long places[8];
-    char names[8][32];
+    char names[8][NAME_MAX + 1];
     int n = 0;
     CHECK(dir != NULL && dirfd(dir) >= 0);
     while (places[n] = telldir(dir), (e = readdir(dir)) != NULL)
-        snprintf(names[n++], 32, "%s", e->d_name);
+        strcpy(names[n++], e->d_name);
     CHECK(n == 6);
     for (int i = n - 1; i >= 0; i--) {
         seekdir(dir, places[i]);

@@ -1,0 +1,192 @@
+/*
+ * inner.c: libbenchfs_inner.so, which the interposer loads into the library's namespace, in front of libbenchfs.so and what that is linked to.
+ *
+ * The program owns the low descriptors: scripts redirect 3 to 9, shells keep theirs at 10 and 255, and the kernel hands out the lowest that is
+ * free. UCX opens sockets and the like whenever it meets another peer. So its calls that make descriptors come by here, and what they made
+ * is moved up; which descriptors those are is told to the interposer, for programs that close all they find.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <locale.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+/* Descriptors from here on are the library's. */
+#define FLOOR 256
+#define MOST 65536
+
+/*
+ * Makes a thread ready that another libc has started, the program's: this one keeps tables of character classes for each thread (ctype.h), which
+ * it sets up in threads of its own only. Choosing a locale sets them up, too.
+ */
+EXPORT void benchfs_inner_thread(void)
+{
+    (void)uselocale(LC_GLOBAL_LOCALE);
+}
+
+/* A bit a descriptor; the interposer looks at it. */
+EXPORT _Atomic uint64_t benchfs_inner_descriptors[MOST / 64];
+
+static void note(int fd, int open)
+{
+    if ((unsigned)fd >= MOST)
+        return;
+    if (open)
+        atomic_fetch_or(&benchfs_inner_descriptors[fd / 64], 1ULL << (fd % 64));
+    else
+        atomic_fetch_and(&benchfs_inner_descriptors[fd / 64], ~(1ULL << (fd % 64)));
+}
+
+/* Moves a new descriptor up. Where there is no room it stays where it is. */
+static int raise_descriptor(long made)
+{
+    int fd = (int)made;
+    if (fd < 0)
+        return -1;
+    if (fd < FLOOR) {
+        int saved = errno;
+        long high = syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, FLOOR);
+        if (high >= 0) {
+            syscall(SYS_close, fd);
+            fd = (int)high;
+        }
+        errno = saved;
+    }
+    note(fd, 1);
+    return fd;
+}
+
+EXPORT int socket(int domain, int type, int protocol)
+{
+    return raise_descriptor(syscall(SYS_socket, domain, type | SOCK_CLOEXEC, protocol));
+}
+
+EXPORT int accept4(int fd, struct sockaddr *address, socklen_t *n, int flags)
+{
+    return raise_descriptor(syscall(SYS_accept4, fd, address, n, flags | SOCK_CLOEXEC));
+}
+
+EXPORT int accept(int fd, struct sockaddr *address, socklen_t *n)
+{
+    return accept4(fd, address, n, 0);
+}
+
+static int raise_pair(long rc, int pair[2])
+{
+    for (int i = 0; rc == 0 && i < 2; i++)
+        pair[i] = raise_descriptor(pair[i]);
+    return (int)rc;
+}
+
+EXPORT int socketpair(int domain, int type, int protocol, int pair[2])
+{
+    return raise_pair(syscall(SYS_socketpair, domain, type | SOCK_CLOEXEC, protocol, pair), pair);
+}
+
+EXPORT int pipe2(int pair[2], int flags)
+{
+    return raise_pair(syscall(SYS_pipe2, pair, flags | O_CLOEXEC), pair);
+}
+
+EXPORT int pipe(int pair[2])
+{
+    return pipe2(pair, 0);
+}
+
+EXPORT int epoll_create1(int flags)
+{
+    return raise_descriptor(syscall(SYS_epoll_create1, flags | O_CLOEXEC));
+}
+
+EXPORT int epoll_create(int size)
+{
+    if (size <= 0) {
+        errno = EINVAL;
+        return -1;
+    }
+    return epoll_create1(0);
+}
+
+EXPORT int eventfd(unsigned count, int flags)
+{
+    return raise_descriptor(syscall(SYS_eventfd2, count, flags | O_CLOEXEC));
+}
+
+EXPORT int timerfd_create(clockid_t clock, int flags)
+{
+    return raise_descriptor(syscall(SYS_timerfd_create, clock, flags | O_CLOEXEC));
+}
+
+EXPORT int inotify_init1(int flags)
+{
+    return raise_descriptor(syscall(SYS_inotify_init1, flags | O_CLOEXEC));
+}
+
+EXPORT int memfd_create(const char *name, unsigned flags)
+{
+    return raise_descriptor(syscall(SYS_memfd_create, name, flags | 1u /* MFD_CLOEXEC */));
+}
+
+EXPORT int dup(int fd)
+{
+    return raise_descriptor(syscall(SYS_dup, fd));
+}
+
+static int open_at(int dirfd, const char *path, int flags, va_list arguments)
+{
+    mode_t mode = (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(arguments, mode_t) : 0;
+    return raise_descriptor(syscall(SYS_openat, dirfd, path, flags | O_CLOEXEC, mode));
+}
+
+EXPORT int open(const char *path, int flags, ...)
+{
+    va_list arguments;
+    va_start(arguments, flags);
+    int fd = open_at(AT_FDCWD, path, flags, arguments);
+    va_end(arguments);
+    return fd;
+}
+extern int open64(const char *path, int flags, ...) EXPORT __attribute__((alias("open")));
+
+EXPORT int openat(int dirfd, const char *path, int flags, ...)
+{
+    va_list arguments;
+    va_start(arguments, flags);
+    int fd = open_at(dirfd, path, flags, arguments);
+    va_end(arguments);
+    return fd;
+}
+extern int openat64(int dirfd, const char *path, int flags, ...) EXPORT __attribute__((alias("openat")));
+
+/* libc's calls open inside libc. */
+EXPORT int shm_open(const char *name, int flags, mode_t mode)
+{
+    char path[NAME_MAX + sizeof "/dev/shm/"];
+    while (*name == '/')
+        name++;
+    if (*name == '\0' || strchr(name, '/') != NULL ||
+        snprintf(path, sizeof path, "/dev/shm/%s", name) >= (int)sizeof path) {
+        errno = EINVAL;
+        return -1;
+    }
+    return open(path, flags | O_NOFOLLOW | O_CLOEXEC, mode);
+}
+
+EXPORT int close(int fd)
+{
+    note(fd, 0);
+    return (int)syscall(SYS_close, fd);
+}
