@@ -39,7 +39,7 @@ var mayImport = []struct {
 	{"internal/compose", []string{"*"}},
 	{"internal/cluster", []string{"*"}},
 	{"capi/bridge", []string{"core/client", "internal/handle", "internal/compose", "config"}},
-	{"capi", []string{"capi/bridge", "core/client", "core/server", "ucx", "config", "internal/compose", "internal/handle"}},
+	{"capi", []string{"internal/shm", "capi/bridge", "core/client", "core/server", "ucx", "config", "internal/compose", "internal/handle"}},
 	{"cmd", []string{"*"}},
 	{"tests", []string{"*"}},
 }
