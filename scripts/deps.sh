@@ -1,13 +1,15 @@
 #!/bin/sh
-# deps.sh build|lint|bench: installs the Debian packages that are missing. Does nothing, and needs no rights, when they are there.
+# deps.sh build|lint|bench|abi|consumer: installs the Debian packages that are missing. Does nothing, and needs no rights, when they are there.
 set -eu
 
 case "${1:-build}" in
 build) wanted="gcc g++ gfortran libc6-dev libucx-dev pkg-config libssl-dev python3 python3-numpy libopenmpi-dev openmpi-bin" ;;
 lint) wanted="clang-format shellcheck" ;;
 bench) wanted="ucx-utils iproute2 util-linux" ;;
+abi) wanted="abigail-tools" ;;
+consumer) wanted="cmake dpkg-dev man-db" ;;
 *)
-    echo "usage: $0 build|lint|bench" >&2
+    echo "usage: $0 build|lint|bench|abi|consumer" >&2
     exit 2
     ;;
 esac
@@ -27,6 +29,9 @@ present() {
     openmpi-bin) command -v mpirun >/dev/null ;;
     ucx-utils) command -v ucx_perftest >/dev/null ;;
     iproute2) command -v ip >/dev/null ;;
+    abigail-tools) command -v abidw >/dev/null && command -v abidiff >/dev/null ;;
+    dpkg-dev) command -v dpkg-shlibdeps >/dev/null ;;
+    man-db) command -v man >/dev/null ;;
     util-linux) command -v unshare >/dev/null ;;
     *) command -v "$1" >/dev/null ;;
     esac

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# test.sh all|go|race|c|fortran|cpp|python|examples|posix|model|fault|tests|fuzz: runs tests, prints what runs and how long it took. Status ≠ 0 if anything failed.
+# test.sh all|go|race|c|fortran|cpp|python|examples|consumer|abi|posix|model|fault|tests|fuzz: runs tests, prints what runs and how long it took. Status ≠ 0 if anything failed.
 # Everything runs, also after a failure; the failures are listed at the end.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -77,6 +77,8 @@ race) run_race ;;
 c) run_dir "C ABI" tests/c 8m ;;
 fortran | cpp | python) run_dir "bindings of $1" "tests/$1" 5m ;;
 examples) run_dir "examples" tests/examples 5m ;;
+consumer) run_dir "the installed tree" tests/consumer 5m ;;
+abi) step "recorded ABI" scripts/abi.sh check ;;
 posix) run_dir "POSIX conformance" tests/posix 8m ;;
 model) run_dir "random operations against a model" tests/model 8m ;;
 fault) run_dir "killed daemons" tests/fault 8m ;;
@@ -90,10 +92,11 @@ all)
     run_dir "random operations against a model" tests/model 8m
     run_dir "killed daemons" tests/fault 8m
     run_rest
+    step "recorded ABI" scripts/abi.sh check
     run_fuzz
     ;;
 *)
-    echo "usage: $0 all|go|race|c|fortran|cpp|python|examples|posix|model|fault|tests|fuzz" >&2
+    echo "usage: $0 all|go|race|c|fortran|cpp|python|examples|consumer|abi|posix|model|fault|tests|fuzz" >&2
     exit 2
     ;;
 esac
