@@ -25,6 +25,8 @@ PYTHONDIR ?= $(DATADIR)/benchfs/python
 # As Debian names it, by the version that the compiler writes its modules in.
 FORTRANMODDIR ?= $(LIBDIR)/fortran/gfortran-mod-15
 DESTDIR ?=
+# Where `make dist` puts its files.
+DISTDIR ?= dist
 # What `make demo` stores.
 INPUT ?= $(shell $(GO) env GOROOT)
 
@@ -149,8 +151,8 @@ install: build lib/fortran/libbenchfs_fortran.a lib/completions/.done ## into $(
 uninstall: ## remove what `make install` with the same variables put there
 	@$(INSTALL_ENV) scripts/install.sh uninstall
 
-dist: build ## a Debian package and a tarball of the committed sources in dist/
-	@MAKE="$(MAKE)" VERSION="$(VERSION)" SONAME="$(SONAME)" scripts/dist.sh dist
+dist: build ## a Debian package and a tarball of the committed sources, in $(DISTDIR)
+	@DESTDIR= MAKE="$(MAKE)" VERSION="$(VERSION)" SONAME="$(SONAME)" scripts/dist.sh "$(DISTDIR)"
 
 abi: build deps-abi ## is the interface of the library the recorded one? (docs/abi.md)
 	@CC="$(CC)" scripts/abi.sh check

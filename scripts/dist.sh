@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# dist.sh DIRECTORY: a Debian package and a tarball of the sources. `make dist` calls it: it needs $MAKE_INSTALL, the command that installs into a
-# staging directory, and VERSION, SONAME.
+# dist.sh DIRECTORY: a Debian package and a tarball of the sources. `make dist` calls it: it needs MAKE, VERSION and
+# SONAME. Needs dpkg-dev; the tarball, of what is committed, needs git and a repository. MAINTAINER="Name <address>" is who the package is from.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 umask 022
@@ -14,15 +14,21 @@ multiarch=$(dpkg-architecture -qDEB_HOST_MULTIARCH)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tree=$work/debian/benchfs
-export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
 
 "$MAKE" --no-print-directory install DESTDIR="$tree" PREFIX=/usr LIBDIR="/usr/lib/$multiarch" PYTHONDIR=/usr/lib/python3/dist-packages \
     DATADIR=/usr/share MANDIR=/usr/share/man DOCDIR=/usr/share/doc/benchfs ZSHDIR=/usr/share/zsh/vendor-completions
 strip --strip-unneeded "$tree/usr/bin/"* "$tree/usr/lib/$multiarch/$SONAME"
 chmod 644 "$tree/usr/lib/$multiarch/"libbenchfs.so.*.*
 find "$tree/usr/share/man" -type f -exec gzip -9n {} +
-gzip -9n "$tree/usr/share/doc/benchfs/CHANGELOG.md"
-mv "$tree/usr/share/doc/benchfs/CHANGELOG.md.gz" "$tree/usr/share/doc/benchfs/changelog.gz"
+maintainer=${MAINTAINER:-BenchFS <benchfs@localhost>}
+gzip -9n >"$tree/usr/share/doc/benchfs/changelog.gz" <<END
+benchfs ($VERSION) unstable; urgency=medium
+
+  * See CHANGELOG.md.
+
+ -- $maintainer  $(date -R -u -d "@$SOURCE_DATE_EPOCH")
+END
 
 # The packages that the programs and the library are linked against.
 cat >"$work/debian/control" <<END
@@ -43,7 +49,7 @@ Version: $VERSION
 Section: net
 Priority: optional
 Architecture: $machine
-Maintainer: ${MAINTAINER:-BenchFS <benchfs@localhost>}
+Maintainer: $maintainer
 Installed-Size: $(du -ks --exclude=DEBIAN "$tree" | cut -f1)
 Depends: $shared
 Recommends: pkg-config
@@ -61,5 +67,9 @@ echo "activate-noawait ldconfig" >"$tree/DEBIAN/triggers"
 dpkg-deb --root-owner-group -Zxz --build "$tree" "$out/benchfs_${VERSION}_$machine.deb" >/dev/null
 echo "$out/benchfs_${VERSION}_$machine.deb"
 
+if ! git rev-parse --git-dir >/dev/null 2>&1; then
+    echo "dist: no tarball, these sources are no git repository" >&2
+    exit 0
+fi
 git archive --format=tar.gz --prefix="benchfs-$VERSION/" -o "$out/benchfs-$VERSION.tar.gz" HEAD
 echo "$out/benchfs-$VERSION.tar.gz"
