@@ -99,7 +99,7 @@ for program in benchfs benchfsd; do
 done
 put_all 644 "$DOCDIR" README.md CHANGELOG.md ARCHITECTURE.md
 
-# Directories that are ours alone go when they are empty; those of the system stay.
+# Directories that are ours go when they are empty, with what is empty above them.
 for directory in "${emptied[@]}"; do
     case $directory in
     */benchfs | */benchfs/* | */cmake/BenchFS) [ ! -d "$directory" ] || rmdir --ignore-fail-on-non-empty -p "$directory" 2>/dev/null || true ;;

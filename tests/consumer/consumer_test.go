@@ -241,6 +241,7 @@ with benchfs.open("/p") as f: print(f.read(), benchfs.is_distributed())
 func TestProgramsAndPages(t *testing.T) {
 	dir := t.TempDir()
 	version := strings.TrimSpace(shell(t, dir, "pkg-config --modversion benchfs"))
+	says(t, shell(t, dir, "/usr/bin/python3 -c 'import benchfs; print(benchfs.version())'"), version) // of the library itself
 	says(t, shell(t, dir, "benchfs --version"), "benchfs version "+version)
 	says(t, shell(t, dir, "benchfsd --version"), "benchfsd version "+version)
 	for _, page := range []string{"man1/benchfs.1", "man1/benchfs-run.1", "man8/benchfsd.8", "man5/benchfs.toml.5", "man3/benchfs.3"} {
