@@ -1,15 +1,32 @@
 # BenchFS. `make help` lists the targets. What takes more than a few lines is in scripts/.
 
+# As in capi/shim.h, which benchfs_version() answers with.
 VERSION := 0.1.0
 SOVERSION := 0
 BUILD_ID ?= $(VERSION)
 
 GO ?= go
 CC ?= gcc
+# make has an FC of its own (f77): only one that somebody chose counts.
+ifeq ($(origin FC),default)
+FC := gfortran
+endif
+FCFLAGS ?= -O2 -g
 CLANG_FORMAT ?= clang-format
 PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+DATADIR ?= $(PREFIX)/share
+MANDIR ?= $(DATADIR)/man
+ZSHDIR ?= $(DATADIR)/zsh/site-functions
+DOCDIR ?= $(DATADIR)/doc/benchfs
+PYTHONDIR ?= $(DATADIR)/benchfs/python
+# As Debian names it, by the version that the compiler writes its modules in.
+FORTRANMODDIR ?= $(LIBDIR)/fortran/gfortran-mod-15
 DESTDIR ?=
+# Where `make dist` puts its files.
+DISTDIR ?= dist
 # What `make demo` stores.
 INPUT ?= $(shell $(GO) env GOROOT)
 
@@ -22,6 +39,10 @@ GO_LDFLAGS := -X github.com/benchfs/benchfs/internal/compose.Build=$(BUILD_ID)
 # Go links a c-shared library without a soname and with more symbols than asked for.
 SO_LDFLAGS := -extldflags "-Wl,-soname,$(SONAME) -Wl,--version-script=$(CURDIR)/capi/libbenchfs.map -Wl,-z,defs"
 
+# Go's cache does not look at files outside of a package's directory, nor at what the linker is told by name: a sum of them in flags that
+# do nothing else makes it build anew. (-I names a directory that no import is searched in; -X a variable that does not exist.)
+OUTSIDE = $(shell cat include/benchfs.h capi/libbenchfs.map | cksum | cut -d' ' -f1)
+
 # Everything that goes into a Go program or the library.
 ROOMS := cache capi cmd config core fserr include internal meta rpc store ucx
 SOURCES = go.mod go.sum $(shell find $(ROOMS) -type f \( -name '*.go' -o -name '*.c' -o -name '*.h' -o -name '*.map' \) ! -name '*_test.go')
@@ -30,7 +51,7 @@ C_SOURCES = $(shell find capi examples include ior preload tests ucx -type f \( 
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := build
-.PHONY: help deps deps-lint deps-bench deps-mpi build ior demo bench test test-go test-race test-c test-fortran test-cpp test-python test-examples test-ior test-mpi test-processes test-posix test-model test-fault test-locks fuzz lint format docs install clean
+.PHONY: help deps deps-lint deps-bench deps-mpi deps-abi deps-consumer build ior demo bench test test-go test-race test-c test-fortran test-cpp test-python test-examples test-ior test-mpi test-processes test-posix test-model test-fault test-locks fuzz lint format docs install uninstall dist abi abi-update test-consumer clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,7 +75,7 @@ bin/benchfsd bin/benchfs: bin/%: $(SOURCES) | deps
 
 lib/$(LIBRARY): $(SOURCES) | deps
 	@mkdir -p lib
-	$(GO) build -buildmode=c-shared -ldflags '$(GO_LDFLAGS) $(SO_LDFLAGS)' -o $@ ./capi
+	$(GO) build -buildmode=c-shared -gcflags './capi=-I=/none/$(OUTSIDE)' -ldflags '$(GO_LDFLAGS) -X main.outside=$(OUTSIDE) $(SO_LDFLAGS)' -o $@ ./capi
 	@rm -f lib/*.h # Go writes a header; ours is include/benchfs.h
 
 lib/$(SONAME): lib/$(LIBRARY)
@@ -87,7 +108,7 @@ demo: build ## store a real directory tree on two daemons, read it back, compare
 bench: build ## measure BenchFS beside its limits, under 10 minutes (ONLY=regexp of cases, ROUNDS=5); results in bench/results
 	@ONLY="$(ONLY)" ROUNDS="$(ROUNDS)" CC="$(CC)" GO="$(GO)" scripts/bench.sh
 
-test: build deps-mpi ## every test, under 15 minutes
+test: build deps-mpi deps-abi deps-consumer ## every test, under 15 minutes
 	@scripts/test.sh all
 
 test-go: build ## unit tests of the Go packages
@@ -145,17 +166,50 @@ format: deps-lint ## put Go and C sources into shape
 docs: ## write the generated documents anew
 	$(GO) test ./config -run Generated -update
 	$(GO) test ./preload -run Generated -update
-	$(GO) generate ./internal/apidoc
+	$(GO) generate ./internal/apidoc ./internal/manpage
+	$(GO) test ./cmd/... -run Generated -update
 	fortran/arrays.sh generic >fortran/arrays_generic.inc
 	fortran/arrays.sh procedures >fortran/arrays.inc
 
-install: build ## into $(DESTDIR)$(PREFIX)
-	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/include" "$(DESTDIR)$(LIBDIR)"
-	install -m 755 bin/benchfs bin/benchfsd "$(DESTDIR)$(PREFIX)/bin"
-	install -m 644 include/benchfs.h include/benchfs.hpp "$(DESTDIR)$(PREFIX)/include"
-	install -m 755 lib/$(LIBRARY) lib/$(PRELOAD) lib/$(INNER) "$(DESTDIR)$(LIBDIR)"
-	ln -sfn $(LIBRARY) "$(DESTDIR)$(LIBDIR)/$(SONAME)"
-	ln -sfn $(SONAME) "$(DESTDIR)$(LIBDIR)/libbenchfs.so"
+# The Fortran module for the compiler at hand; programs of another one compile it from share/benchfs/fortran.
+lib/fortran/libbenchfs_fortran.a: $(wildcard fortran/*.f90 fortran/*.inc) | deps
+	@mkdir -p lib/fortran
+	$(FC) $(FCFLAGS) -fPIC -Jlib/fortran -c fortran/benchfs.f90 -o lib/fortran/benchfs.o
+	@rm -f $@
+	$(AR) rcs $@ lib/fortran/benchfs.o
+
+lib/completions/.done: bin/benchfs bin/benchfsd
+	@mkdir -p lib/completions
+	@set -e; for p in benchfs benchfsd; do for s in bash zsh fish; do bin/$$p completion $$s >lib/completions/$$p.$$s; done; done
+	@touch $@
+
+# What scripts/install.sh and scripts/dist.sh are told.
+INSTALL_ENV = DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" BINDIR="$(BINDIR)" LIBDIR="$(LIBDIR)" INCLUDEDIR="$(INCLUDEDIR)" DATADIR="$(DATADIR)" \
+	MANDIR="$(MANDIR)" DOCDIR="$(DOCDIR)" ZSHDIR="$(ZSHDIR)" PYTHONDIR="$(PYTHONDIR)" FORTRANMODDIR="$(FORTRANMODDIR)" VERSION="$(VERSION)" LIBRARY="$(LIBRARY)" SONAME="$(SONAME)"
+
+install: build lib/fortran/libbenchfs_fortran.a lib/completions/.done ## into $(DESTDIR)$(PREFIX); LIBDIR, MANDIR and so on as usual
+	@$(INSTALL_ENV) scripts/install.sh install
+
+uninstall: ## remove what `make install` with the same variables put there
+	@$(INSTALL_ENV) scripts/install.sh uninstall
+
+dist: build ## a Debian package and a tarball of the committed sources, in $(DISTDIR)
+	@DESTDIR= MAKE="$(MAKE)" VERSION="$(VERSION)" SONAME="$(SONAME)" scripts/dist.sh "$(DISTDIR)"
+
+abi: build deps-abi ## is the interface of the library the recorded one? (docs/abi.md)
+	@CC="$(CC)" scripts/abi.sh check
+
+abi-update: build deps-abi ## record it anew, when the change is meant
+	@CC="$(CC)" scripts/abi.sh update
+
+deps-abi:
+	@scripts/deps.sh abi
+
+deps-consumer:
+	@scripts/deps.sh consumer
+
+test-consumer: build deps-consumer ## small projects against an installed tree
+	@scripts/test.sh consumer
 
 clean: ## remove what was built
-	rm -rf bin lib preload/src/functions.inc
+	rm -rf bin lib dist preload/src/functions.inc

@@ -1,5 +1,5 @@
 #!/bin/sh
-# deps.sh build|lint|bench|mpi: installs the Debian packages that are missing. Does nothing, and needs no rights, when they are there.
+# deps.sh build|lint|bench|abi|consumer|mpi: installs the Debian packages that are missing. Does nothing, and needs no rights, when they are there.
 set -eu
 
 case "${1:-build}" in
@@ -7,8 +7,10 @@ build) wanted="gcc g++ gfortran libc6-dev libucx-dev pkg-config libssl-dev pytho
 lint) wanted="clang-format shellcheck" ;;
 mpi) wanted="libopenmpi-dev openmpi-bin libmpich-dev mpich util-linux" ;;
 bench) wanted="ucx-utils iproute2 util-linux" ;;
+abi) wanted="abigail-tools" ;;
+consumer) wanted="cmake dpkg-dev man-db" ;;
 *)
-    echo "usage: $0 build|lint|bench|mpi" >&2
+    echo "usage: $0 build|lint|bench|abi|consumer|mpi" >&2
     exit 2
     ;;
 esac
@@ -30,6 +32,9 @@ present() {
     mpich) command -v mpirun.mpich >/dev/null ;;
     ucx-utils) command -v ucx_perftest >/dev/null ;;
     iproute2) command -v ip >/dev/null ;;
+    abigail-tools) command -v abidw >/dev/null && command -v abidiff >/dev/null ;;
+    dpkg-dev) command -v dpkg-shlibdeps >/dev/null ;;
+    man-db) command -v man >/dev/null ;;
     util-linux) command -v unshare >/dev/null ;;
     *) command -v "$1" >/dev/null ;;
     esac

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# test.sh all|go|race|c|fortran|cpp|python|examples|ior|mpi|processes|posix|model|fault|locks|tests|fuzz: runs tests, prints what runs and how long it took. Status ≠ 0 if anything failed.
+# test.sh SUITE: runs tests, prints what runs and how long it took. Status ≠ 0 if anything failed. Suites: all, go, race, c, fortran, cpp, python,
+# examples, consumer, abi, ior, mpi, processes, posix, model, fault, locks, tests (those that have no step of their own), fuzz.
 # Everything runs, also after a failure; the failures are listed at the end.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -80,6 +81,8 @@ examples) run_dir "examples" tests/examples 5m ;;
 ior) run_dir "IOR backend" tests/ior 5m ;;
 mpi) run_dir "MPI" tests/mpi 5m ;;
 processes) run_dir "processes under the interposer" tests/processes 5m ;;
+consumer) run_dir "the installed tree" tests/consumer 5m ;;
+abi) step "recorded ABI" scripts/abi.sh check ;;
 posix) run_dir "POSIX conformance" tests/posix 8m ;;
 model) run_dir "random operations against a model" tests/model 8m ;;
 fault) run_dir "killed daemons" tests/fault 8m ;;
@@ -95,10 +98,11 @@ all)
     run_dir "killed daemons" tests/fault 8m
     run_dir "locks between processes" tests/locks 5m
     run_rest
+    step "recorded ABI" scripts/abi.sh check
     run_fuzz
     ;;
 *)
-    echo "usage: $0 all|go|race|c|fortran|cpp|python|examples|ior|mpi|processes|posix|model|fault|locks|tests|fuzz" >&2
+    echo "usage: $0 all|go|race|c|fortran|cpp|python|examples|consumer|abi|ior|mpi|processes|posix|model|fault|locks|tests|fuzz" >&2
     exit 2
     ;;
 esac

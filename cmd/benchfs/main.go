@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/benchfs/benchfs/config"
+	"github.com/benchfs/benchfs/internal/compose"
 )
 
 func main() {
@@ -96,6 +97,7 @@ func command() *cobra.Command {
 			"Paths in BenchFS are absolute: /dir/file. Which file system is meant is a matter of configuration: inside `benchfs run` it is given,\n" +
 			"elsewhere name it with --registry and --expected-nodes, --config or the environment (docs/configuration.md).",
 		SilenceErrors: true,
+		Version:       compose.Build,
 		SilenceUsage:  true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/benchfs/benchfs/config"
+	"github.com/benchfs/benchfs/internal/compose"
 )
 
 func main() {
@@ -72,6 +73,7 @@ func command() *cobra.Command {
 			"docs/configuration.md lists every key. `benchfs run -n N -- command` starts daemons on this machine for the length of a command.",
 		Args:          cobra.NoArgs,
 		SilenceErrors: true,
+		Version:       compose.Build,
 		SilenceUsage:  true,
 	}
 	flags := c.Flags()
