@@ -128,16 +128,16 @@ static inline ssize_t bp_result(ssize_t rc)
 
 /* ==== library.c ==== */
 
-#define BP_LIBRARY_CALLS(X)                                                                                           \
-    X(init_version)                                                                                                   \
-    X(finalize)                                                                                                       \
-    X(last_error)                                                                                                     \
-    X(open)                                                                                                           \
-    X(openat) X(open_inode) X(close) X(lseek) X(read) X(write) X(pread) X(pwrite) X(readv) X(writev) X(preadv)        \
-        X(pwritev) X(fsync) X(fdatasync) X(sync) X(fstat) X(fstatat) X(fstatfs) X(statfs) X(faccessat) X(fchmod)      \
-            X(fchmodat) X(fchown) X(fchownat) X(futimens) X(utimensat) X(truncate) X(ftruncate) X(fallocate)          \
-                X(mkdirat) X(unlinkat) X(renameat) X(linkat) X(symlinkat) X(readlinkat) X(opendir) X(lock) X(session) \
-                    X(fdopendir) X(readdir) X(readdir_many) X(telldir) X(seekdir) X(rewinddir) X(closedir)
+/* clang-format off */
+#define BP_LIBRARY_CALLS(X) \
+    X(init_version) X(finalize) X(last_error) X(session) \
+    X(open) X(openat) X(open_inode) X(close) X(lseek) X(read) X(write) X(pread) X(pwrite) X(readv) X(writev) X(preadv) X(pwritev) \
+    X(fsync) X(fdatasync) X(sync) X(lock) \
+    X(fstat) X(fstatat) X(fstatfs) X(statfs) X(faccessat) X(fchmod) X(fchmodat) X(fchown) X(fchownat) X(futimens) X(utimensat) \
+    X(truncate) X(ftruncate) X(fallocate) \
+    X(mkdirat) X(unlinkat) X(renameat) X(linkat) X(symlinkat) X(readlinkat) \
+    X(opendir) X(fdopendir) X(readdir) X(readdir_many) X(telldir) X(seekdir) X(rewinddir) X(closedir)
+/* clang-format on */
 
 struct bp_library {
 #define X(name) __typeof__(&benchfs_##name) name;
