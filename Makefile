@@ -97,7 +97,7 @@ lib/$(PRELOAD): $(PRELOAD_SOURCES) preload/src/functions.inc preload/src/preload
 	@mkdir -p lib
 	$(CC) -std=gnu17 $(CFLAGS) -U_FORTIFY_SOURCE -fPIC -ftls-model=initial-exec -fvisibility=hidden -fno-delete-null-pointer-checks \
 		-Wall -Wextra -Werror -Wno-nonnull-compare -Wno-missing-attributes -Iinclude \
-		-shared -Wl,-soname,$(PRELOAD) -Wl,-z,defs -o $@ $(PRELOAD_SOURCES)
+		-shared -Wl,-soname,$(PRELOAD) -Wl,-z,defs -Wl,-Bsymbolic-functions -o $@ $(PRELOAD_SOURCES)
 
 ior: ## compile the backend for IOR alone, against IOR's headers: make ior IOR_SRC=/path/to/ior (docs/ior.md)
 	@scripts/ior.sh "$(IOR_SRC)"

@@ -12,6 +12,7 @@ out=bin/bench
 mkdir -p "$out"
 cc=${CC:-gcc}
 "$cc" -std=c11 -O2 -g -Wall -Wextra -Wpedantic -Werror -Iinclude tests/bench/worker/*.c -o "$out/worker" -Llib -lbenchfs -lpthread "-Wl,-rpath,$PWD/lib"
+"$cc" -std=c11 -O2 -g -Wall -Wextra -Wpedantic -Werror tests/bench/outsider/outsider.c -o "$out/outsider"
 "${GO:-go}" build -o "$out/bench" ./tests/bench
 
 # In a mount namespace of its own, mounts end with the run however it ends.

@@ -89,6 +89,13 @@ var bars = []comparison{
 	{row: "shm-2d/rand-read/4KiB mean", want: atMost, bar: 10},
 	{row: "shm-2d/rand-read/4KiB/2p mean", want: atMost, bar: 10},
 
+	// The interposer: what it adds to programs that have nothing to do with BenchFS, and to an access that has.
+	{row: "preload/start more", want: atMost, bar: 200},
+	{row: "preload/read more", want: atMost, bar: 0.02},
+	{row: "preload/write more", want: atMost, bar: 0.02},
+	{row: "preload/open more", want: atMost, bar: 0.02},
+	{row: "preload/pread/4KiB more", want: atMost, bar: 0.15},
+
 	// At rest.
 	{row: "daemon/idle", want: below, bar: 0.5},
 	{row: "daemon/memory beyond the name", want: atMost, bar: 400},

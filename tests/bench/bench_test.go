@@ -94,6 +94,11 @@ func rowsOf(cases []testCase) map[string]bool {
 			}
 			rows[transport+"/meta/"+row] = true
 		}
+		if c.name == "preload/outside" {
+			for _, row := range preloadRows {
+				rows["preload/"+row] = true
+			}
+		}
 		if usesUCX(c) {
 			for _, size := range []string{"8B", "4KiB", "1MiB", "4MiB"} {
 				rows[c.name+"/"+size], rows[transport+"/answer/"+size] = true, true

@@ -95,7 +95,7 @@ func allCases() []testCase {
 	return slices.Concat(
 		limitCases(), ucxCases("ucx-shm", bare, 1), ucxCases("ucx-tcp", bareTCP, 20),
 		transportCases(embedded, full), transportCases(shortcut, full), blankCases(), transportCases(shm, full), transportCases(tcp, slow),
-		hugeCases(), starvedCases(shortcut2d, full), starvedCases(shm2d, full), starvedCases(tcp2d, slow), diskCases(), memoryCases(),
+		hugeCases(), starvedCases(shortcut2d, full), starvedCases(shm2d, full), starvedCases(tcp2d, slow), diskCases(), preloadCases(), memoryCases(),
 	)
 }
 

@@ -1,0 +1,132 @@
+/*
+ * outsider.c: a program that knows nothing of BenchFS. Run with and without the interposer, it tells what that costs where BenchFS has no part;
+ * and with it, what an access to BenchFS costs. Prints names and nanoseconds.
+ *
+ *   outsider calls FILE             libc's calls on /dev/zero, /dev/null and an existing FILE
+ *   outsider start COUNT PROGRAM    the time from starting a program to its end, the median of COUNT
+ *   outsider pread FILE BYTES       4 KiB at random places of FILE, which is made with so many bytes: the median
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static void need(int true_, const char *what)
+{
+    if (!true_) {
+        perror(what);
+        exit(1);
+    }
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, size_t n)
+{
+    qsort(values, n, sizeof *values, ascending);
+    return values[n / 2];
+}
+
+/* The cost of one turn of a loop: the median over several stretches of it. */
+#define STRETCHES 21
+#define MEASURE(name, turns, statement)                     \
+    do {                                                    \
+        double took[STRETCHES];                             \
+        for (size_t s_ = 0; s_ < STRETCHES; s_++) {         \
+            double begin_ = now();                          \
+            for (int i = 0; i < (turns); i++)               \
+                statement;                                  \
+            took[s_] = (now() - begin_) / (turns);          \
+        }                                                   \
+        printf("%s %.2f\n", name, median(took, STRETCHES)); \
+    } while (0)
+
+static void calls(const char *path)
+{
+    char byte = 0;
+    int zero = open("/dev/zero", O_RDONLY), null = open("/dev/null", O_WRONLY);
+    need(zero >= 0 && null >= 0, "/dev");
+    MEASURE("read", 20000, need(read(zero, &byte, 1) == 1, "read"));
+    MEASURE("write", 20000, need(write(null, &byte, 1) == 1, "write"));
+    MEASURE("open", 2000, {
+        int fd = open(path, O_RDONLY);
+        need(fd >= 0 && close(fd) == 0, path);
+    });
+}
+
+static void start(size_t count, char *program)
+{
+    char *arguments[] = {program, NULL};
+    double *took = calloc(count, sizeof *took);
+    need(took != NULL && count > 0, "memory");
+    for (size_t i = 0; i < count; i++) {
+        pid_t pid;
+        int status;
+        double begin = now();
+        need(posix_spawn(&pid, program, NULL, NULL, arguments, environ) == 0, program);
+        need(waitpid(pid, &status, 0) == pid && status == 0, program);
+        took[i] = now() - begin;
+    }
+    printf("start %.2f\n", median(took, count));
+    free(took);
+}
+
+static void random_reads(const char *path, size_t bytes)
+{
+    enum {
+        BLOCK = 4096,
+        COUNT = 40000
+    };
+    static char buffer[BLOCK];
+    static double took[COUNT];
+    size_t blocks = bytes / BLOCK;
+    uint64_t state = 88172645463325252ULL;
+    int fd = open(path, O_CREAT | O_RDWR | O_TRUNC, 0600);
+    need(fd >= 0 && blocks > 0, path);
+    for (size_t i = 0; i < blocks; i++) {
+        memset(buffer, (int)i, BLOCK);
+        need(pwrite(fd, buffer, BLOCK, (off_t)(i * BLOCK)) == BLOCK, "pwrite");
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+        size_t block = state % blocks;
+        double begin = now();
+        ssize_t n = pread(fd, buffer, BLOCK, (off_t)(block * BLOCK));
+        took[i] = now() - begin;
+        need(n == BLOCK && buffer[0] == (char)block && buffer[BLOCK - 1] == (char)block, "pread: not what was written");
+    }
+    printf("pread %.2f\n", median(took, COUNT));
+    need(close(fd) == 0 && unlink(path) == 0, path);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3 && strcmp(argv[1], "calls") == 0)
+        calls(argv[2]);
+    else if (argc == 4 && strcmp(argv[1], "start") == 0)
+        start(strtoul(argv[2], NULL, 10), argv[3]);
+    else if (argc == 4 && strcmp(argv[1], "pread") == 0)
+        random_reads(argv[2], strtoul(argv[3], NULL, 10));
+    else
+        return 2;
+    return 0;
+}
