@@ -1,0 +1,20 @@
+package preload_test
+
+var builds = []program{
+	{"make", `
+cp -r $C/project $D/p; cd $D/p
+make -s -j2 main; make -s check; make -q main && echo up to date; touch sum.c; make -n main | grep -c sum.c; make -s -j2 main; ./main <main.c
+gcc -g -shared -fPIC -o libown.so sum.c; gcc -o dynamic main.c count.c words.c -L. -lown -Wl,-rpath,$PWD 2>&1; ar t libsmall.a; nm main | grep -c ' T main'; strip main; ./main <main.c; size main >/dev/null
+cat out; make -s clean; rm libown.so dynamic; ls
+`},
+	{"git", `
+export GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b GIT_AUTHOR_DATE='2001-01-01T00:00:00Z' GIT_COMMITTER_DATE='2001-01-01T00:00:00Z' GIT_PAGER=cat
+git config --global safe.directory '*'; git config --global core.hooksPath /dev/null
+mkdir $D/r; cd $D/r; git init -q -b main .; cp $C/project/* .; mkdir d; cp $DATA d/noise; ln -s d/noise soft; chmod +x main.c
+git add .; git commit -qm one; git status --short; git log --format=%H; echo more >>sum.c; rm words.c; git status --short; git diff --stat; git commit -qam two
+git checkout -q -b other HEAD~1; echo x >x; git add x; git commit -qm three; git merge -q --no-edit main >/dev/null; git log --oneline | wc -l; git stash -q 2>/dev/null || true
+cd ..; git clone -q r c; git clone -q --bare r b.git; git clone -q --no-local r $T/out; cd c; git fsck 2>&1 | grep -v dangling || true; git rev-parse HEAD^{tree}; git tag v1; git gc -q; git fsck 2>&1 | grep -v notice || true; git status --short; git grep -c isspace || true
+git pull -q ../r main 2>&1; git push -q ../b.git HEAD:refs/heads/pushed; git reset -q --hard HEAD~1; git archive HEAD | tar -t | sort; git rm -q --cached x 2>/dev/null || true; git clean -qfdx; git worktree add -q ../w v1; cat ../w/x; cd ../w; git describe --tags
+cd $D; for r in r c b.git; do git -C $r log --format='%H %s' --all | sort | uniq | md5sum; git -C $r count-objects >/dev/null; done; rm -rf r/.git c/.git b.git w
+`},
+}
