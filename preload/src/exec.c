@@ -102,7 +102,7 @@ struct program {
     int memfd;           /* a copy of the program, or -1 */
     char **arguments;    /* of an interpreter, or NULL */
     char line[256];      /* its first line */
-    char name[PATH_MAX]; /* the script, as it is called by its interpreter */
+    char name[PATH_MAX]; /* its canonical path */
 };
 
 static int copy_program(int fd, off_t size, int cloexec)
@@ -125,8 +125,8 @@ static int copy_program(int fd, off_t size, int cloexec)
     return memfd;
 }
 
-/* "#! interpreter argument": the arguments of the interpreter instead of the script's. */
-static int prepare_script(struct program *p, char *const *arguments)
+/* "#! interpreter argument": the arguments of the interpreter instead of the script's, which it calls as the program did. */
+static int prepare_script(struct program *p, const char *script, char *const *arguments)
 {
     char *interpreter = p->line + 2 + strspn(p->line + 2, " \t"), *argument = NULL;
     size_t count = 0;
@@ -152,7 +152,7 @@ static int prepare_script(struct program *p, char *const *arguments)
     p->arguments[k++] = interpreter;
     if (argument != NULL && argument[0] != '\0')
         p->arguments[k++] = argument;
-    p->arguments[k++] = p->name;
+    p->arguments[k++] = (char *)script;
     for (size_t i = 1; i < count; i++)
         p->arguments[k++] = arguments[i];
     p->arguments[k] = NULL;
@@ -161,7 +161,7 @@ static int prepare_script(struct program *p, char *const *arguments)
 }
 
 /* Takes in a program that is open as fd. */
-static int prepare_open(struct program *p, int fd, char *const *arguments, int cloexec)
+static int prepare_open(struct program *p, const char *path, int fd, char *const *arguments, int cloexec)
 {
     struct stat st;
     if (fstat(fd, &st) != 0)
@@ -175,7 +175,7 @@ static int prepare_open(struct program *p, int fd, char *const *arguments, int c
         return -1;
     p->line[n] = '\0';
     if (n > 2 && p->line[0] == '#' && p->line[1] == '!')
-        return prepare_script(p, arguments);
+        return prepare_script(p, path, arguments);
     p->memfd = copy_program(fd, st.st_size, cloexec);
     if (p->memfd < 0)
         return -1;
@@ -223,7 +223,7 @@ static int prepare(struct program *p, const char *path, char *const *arguments, 
     int fd = open(p->name, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -1;
-    int rc = prepare_open(p, fd, arguments, cloexec);
+    int rc = prepare_open(p, path, fd, arguments, cloexec);
     int saved = errno;
     close(fd);
     errno = saved;
