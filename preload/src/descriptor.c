@@ -1,9 +1,12 @@
 /*
  * descriptor.c: an open file as a kernel descriptor.
  *
- * Each open makes a memfd that holds the open file description, and gives the program a descriptor of it that was opened with O_PATH.
- * The kernel then does for us what is hard to imitate: numbers, dup, close-on-exec, inheriting, passing through sockets. And any call
- * that nobody has wrapped fails on it with EBADF, instead of reading or writing something that is not the file.
+ * The program gets a duplicate of one O_PATH descriptor of an empty memfd. The kernel then does for us what is hard to imitate: numbers, dup,
+ * close-on-exec. And any call that nobody has wrapped fails on it with EBADF, instead of reading or writing something that is not the file.
+ *
+ * What POSIX calls the open file description (offset, flags, which file) is the process's own memory until others may share it. Before a fork,
+ * an exec or a message with descriptors it goes to a memfd of its own, and the program's descriptors are replaced by ones of that: whoever
+ * inherits them finds the description in there. Most files never come to that, and it costs some ten system calls' time.
  */
 #include "preload.h"
 
@@ -15,10 +18,14 @@
 
 #define MAGIC 0x6266735f6465736bULL
 #define MEMFD_NAME "benchfs"
+#define BLANK_NAME "benchfs-blank"
 #define MEMFD_LINK "/memfd:" MEMFD_NAME " (deleted)"
 
 _Atomic(struct bp_file *) bp_files[BP_FD_MAX];
 atomic_int bp_fd_high = -1;
+
+/* What a file without a description has: for a thread that uses a descriptor which another is just closing. */
+static struct bp_description nothing;
 
 static pthread_mutex_t files = PTHREAD_MUTEX_INITIALIZER;
 static struct bp_file *free_files; /* guarded by files */
@@ -59,44 +66,63 @@ static struct bp_description *map_description(int memfd)
     return p == MAP_FAILED ? NULL : p;
 }
 
+/* A file with a description of the process's own. */
+static struct bp_file *new_file(void)
+{
+    struct bp_file *f = take_file();
+    if (f == NULL)
+        return NULL;
+    if (f->own == NULL && (f->own = malloc(sizeof *f->own)) == NULL) {
+        give_file(f);
+        return NULL;
+    }
+    f->memfd = 0;
+    f->description = f->own;
+    atomic_store(&f->handle, 0);
+    atomic_store(&f->locked, 0);
+    return f;
+}
+
+/* A number that no other description has: that of the session, which is random, and a count. */
+static uint64_t new_id(void)
+{
+    static _Atomic uint64_t count;
+    uint64_t id;
+    if (getrandom(&id, sizeof id, GRND_NONBLOCK) == sizeof id && id != 0)
+        return id;
+    return (bp_session ^ (uint64_t)bp_pid << 40) + atomic_fetch_add(&count, 1) + 1;
+}
+
 static void describe(struct bp_description *d, uint64_t ino, uint32_t kind, int flags, const char *path)
 {
+    memset(d, 0, offsetof(struct bp_description, path));
     d->ino = ino;
     d->kind = kind;
     d->flags = flags;
     d->session = bp_session;
-    if (getrandom(&d->id, sizeof d->id, GRND_NONBLOCK) != sizeof d->id)
-        d->id = (uint64_t)getpid() << 32 ^ (uintptr_t)d;
     strncpy(d->path, path, sizeof d->path - 1);
+    d->path[sizeof d->path - 1] = '\0';
     d->magic = MAGIC;
 }
 
-static struct bp_file *file_of(struct bp_description *d, int memfd)
+uint64_t bp_description_id(struct bp_file *f)
 {
-    struct bp_file *f = take_file();
-    struct stat st = {0};
-    if (f == NULL)
-        return NULL;
-    if (memfd >= 0)
-        REAL(fstat)(memfd, &st);
-    f->description = d;
-    f->memfd = st.st_ino;
-    atomic_store(&f->handle, 0);
-    atomic_store(&f->locked, 0);
-    return f;
+    uint64_t none = 0, id = atomic_load(&f->description->id);
+    if (id != 0)
+        return id;
+    id = new_id();
+    return atomic_compare_exchange_strong(&f->description->id, &none, id) ? id : none;
 }
 
 static const int kept_flags = O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME | O_DIRECTORY;
 
 struct bp_file *bp_file_new(int handle, uint64_t ino, uint32_t kind, int flags, const char *path)
 {
-    void *p =
-        REAL(mmap)(NULL, sizeof(struct bp_description), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED)
+    struct bp_file *f = new_file();
+    if (f == NULL)
         return NULL;
-    describe(p, ino, kind, flags & kept_flags, path);
-    struct bp_file *f = file_of(p, -1);
-    if (f != NULL && handle >= 0)
+    describe(f->own, ino, kind, flags & kept_flags, path);
+    if (handle >= 0)
         atomic_store(&f->handle, handle_word(handle, flags));
     return f;
 }
@@ -112,49 +138,129 @@ static void place(int fd, struct bp_file *f)
         bp_file_drop(old);
 }
 
+/* What descriptors are duplicates of until they are shared. Children of fork inherit it. */
+static atomic_int blank = -1;
+
+static int blank_descriptor(void)
+{
+    int fd = atomic_load(&blank);
+    if (LIKELY(fd >= 0))
+        return fd;
+    char link[32];
+    int memfd = memfd_create(BLANK_NAME, MFD_CLOEXEC);
+    if (memfd < 0)
+        return -1;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", memfd);
+    int low = REAL(open)(link, O_PATH | O_CLOEXEC), none = -1;
+    int high = low < 0 ? -1 : REAL(fcntl)(low, F_DUPFD_CLOEXEC, BP_HIGH_FD);
+    REAL(close)(memfd);
+    if (low >= 0)
+        REAL(close)(low);
+    if (high >= 0 && !atomic_compare_exchange_strong(&blank, &none, high)) {
+        REAL(close)(high); /* another thread was faster */
+        return none;
+    }
+    return high;
+}
+
+int bp_is_blank(int fd)
+{
+    return fd >= 0 && fd == atomic_load_explicit(&blank, memory_order_relaxed);
+}
+
 int bp_descriptor(int handle, uint64_t ino, uint32_t kind, int flags, const char *path)
 {
-    struct bp_description *d = NULL;
-    int shown = -1;
-    int memfd = memfd_create(MEMFD_NAME, MFD_CLOEXEC);
-    if (memfd < 0)
-        goto failed;
-    char link[32];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", memfd);
-    if (memfd >= BP_FD_MAX) {
-        errno = EMFILE;
-        goto failed;
-    }
-    if (REAL(ftruncate)(memfd, sizeof *d) != 0 || (d = map_description(memfd)) == NULL ||
-        (shown = REAL(open)(link, O_PATH | O_CLOEXEC)) < 0)
-        goto failed;
-    describe(d, ino, kind, flags & kept_flags, path);
-    struct bp_file *f = file_of(d, memfd);
-    if (f == NULL) {
+    struct bp_file *f = bp_file_new(handle, ino, kind, flags, path);
+    int from = blank_descriptor(), fd = -1;
+    if (f == NULL)
         errno = ENOMEM;
-        goto failed;
+    else if (from >= 0)
+        fd = REAL(fcntl)(from, flags & O_CLOEXEC ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
+    if (fd >= BP_FD_MAX) {
+        REAL(close)(fd);
+        fd = -1;
+        errno = EMFILE;
     }
-    atomic_store(&f->handle, handle_word(handle, flags));
-    /* The memfd has the lowest number: there the program's descriptor goes. */
-    if (REAL(dup3)(shown, memfd, flags & O_CLOEXEC) < 0) {
-        give_file(f);
-        goto failed;
+    if (fd >= 0) {
+        place(fd, f);
+        return fd;
     }
-    REAL(close)(shown);
-    place(memfd, f);
-    return memfd;
-
-failed:;
     int saved = errno;
-    bp_library_calls.close(handle);
-    if (d != NULL)
-        REAL(munmap)(d, sizeof *d);
-    if (memfd >= 0)
-        REAL(close)(memfd);
-    if (shown >= 0)
-        REAL(close)(shown);
+    if (f != NULL)
+        bp_file_drop(f); /* and closes the handle */
+    else
+        bp_library_calls.close(handle);
     errno = saved;
     return -1;
+}
+
+/* ==== Sharing ==== */
+
+/* A memfd with the description in it: the O_PATH descriptor of it, and the mapping. */
+static int make_shared(const struct bp_description *own, struct bp_description **mapped, uint64_t *number)
+{
+    char link[32];
+    struct stat st;
+    int shown = -1, memfd = memfd_create(MEMFD_NAME, MFD_CLOEXEC);
+    *mapped = NULL;
+    if (memfd < 0)
+        return -1;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", memfd);
+    if (REAL(ftruncate)(memfd, sizeof *own) == 0 && REAL(fstat)(memfd, &st) == 0 &&
+        (*mapped = map_description(memfd)) != NULL) {
+        memcpy(*mapped, own, sizeof *own);
+        atomic_store(&(*mapped)->lock, 0);
+        *number = st.st_ino;
+        shown = REAL(open)(link, O_PATH | O_CLOEXEC);
+        if (shown < 0)
+            REAL(munmap)(*mapped, sizeof *own);
+    }
+    REAL(close)(memfd);
+    return shown;
+}
+
+void bp_share(struct bp_file *f)
+{
+    struct bp_description *mapped;
+    int saved = errno;
+    pthread_mutex_lock(&f->mutex);
+    if (f->description == f->own) {
+        bp_lock(f->own); /* nobody moves the offset meanwhile */
+        int shown = make_shared(f->own, &mapped, &f->memfd);
+        if (shown >= 0) {
+            for (int fd = 0; fd <= atomic_load(&bp_fd_high); fd++)
+                if (bp_file(fd) == f)
+                    REAL(dup3)(shown, fd, (REAL(fcntl)(fd, F_GETFD) & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0);
+            REAL(close)(shown);
+            f->description = mapped;
+        } else {
+            bp_log("%s cannot be shared with another process: %s", f->own->path, strerror(errno));
+        }
+        bp_unlock(f->own);
+    }
+    pthread_mutex_unlock(&f->mutex);
+    errno = saved;
+}
+
+void bp_share_all(void)
+{
+    for (int fd = 0; fd <= atomic_load(&bp_fd_high); fd++) {
+        struct bp_file *f = bp_file(fd);
+        if (f != NULL && f->description == f->own)
+            bp_share(f);
+    }
+}
+
+/* In the child of a fork: another thread of the parent may have held a lock of this process's memory. */
+void bp_descriptors_after_fork(void)
+{
+    static const pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
+    files = fresh;
+    for (int fd = 0; fd <= atomic_load(&bp_fd_high); fd++) {
+        struct bp_file *f = bp_file(fd);
+        if (f != NULL)
+            f->mutex = fresh;
+    }
 }
 
 void bp_file_hold(struct bp_file *f)
@@ -182,7 +288,11 @@ void bp_file_drop(struct bp_file *f)
         bp_unlock_description(f, handle);
         bp_library_calls.close(handle);
     }
-    REAL(munmap)(f->description, sizeof *f->description);
+    if (f->description != f->own) {
+        struct bp_description *shared = f->description;
+        f->description = f->own != NULL ? f->own : &nothing;
+        REAL(munmap)(shared, sizeof *shared);
+    }
     give_file(f);
     errno = saved;
 }
@@ -262,13 +372,15 @@ struct bp_file *bp_adopt(int fd)
     if (memfd < 0)
         return NULL;
     struct bp_description *d = map_description(memfd);
-    struct bp_file *f = d != NULL && d->magic == MAGIC ? file_of(d, memfd) : NULL;
+    struct bp_file *f = d != NULL && d->magic == MAGIC ? new_file() : NULL;
     REAL(close)(memfd);
     if (f == NULL) {
         if (d != NULL)
             REAL(munmap)(d, sizeof *d);
         return NULL;
     }
+    f->memfd = st.st_ino;
+    f->description = d;
     d->path[sizeof d->path - 1] = '\0';
     place(fd, f);
     bp_log("descriptor %d is %s", fd, d->path);
@@ -303,7 +415,7 @@ void bp_adopt_all(void)
 
 void bp_lock(struct bp_description *d)
 {
-    uint32_t me = (uint32_t)getpid();
+    uint32_t me = (uint32_t)bp_pid;
     for (unsigned tries = 1;; tries++) {
         uint32_t holder = 0;
         if (LIKELY(atomic_compare_exchange_weak_explicit(&d->lock, &holder, me, memory_order_acquire,
@@ -312,6 +424,17 @@ void bp_lock(struct bp_description *d)
         if (tries % LOOKS == 0 && holder != 0 && holder != me && kill((pid_t)holder, 0) != 0 && errno == ESRCH)
             atomic_compare_exchange_strong(&d->lock, &holder, 0);
         sched_yield();
+    }
+}
+
+struct bp_description *bp_lock_file(struct bp_file *f)
+{
+    for (;;) {
+        struct bp_description *d = f->description;
+        bp_lock(d);
+        if (LIKELY(d == f->description))
+            return d;
+        bp_unlock(d); /* it has moved to shared memory just now */
     }
 }
 

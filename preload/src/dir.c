@@ -233,10 +233,9 @@ EXPORT ssize_t getdents64(int fd, void *buffer, size_t size)
     if (dir < 0)
         return bp_result(dir);
     const struct bp_library *lib = &bp_library_calls;
-    struct bp_description *d = f->description;
+    struct bp_description *d = bp_lock_file(f);
     size_t used = 0;
     int rc = 0;
-    bp_lock(d);
     off_t at = atomic_load(&d->offset);
     lib->seekdir(dir, at);
     for (;;) {

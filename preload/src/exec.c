@@ -236,6 +236,7 @@ static int prepare(struct program *p, const char *path, char *const *arguments, 
  */
 static void leave(void)
 {
+    bp_share_all();
     bp_write_back_all();
     if (!atomic_load(&bp_library_ready) || atomic_load(&bp_locks_taken))
         return;
@@ -388,6 +389,7 @@ EXPORT int fexecve(int fd, char *const arguments[], char *const environment[])
         if (fstat(fd, &st) != 0 || (program = copy_program(fd, st.st_size, 0)) < 0)
             return -1;
     }
+    leave();
     rc = REAL(fexecve)(program, arguments, settle(&e, environment));
     discard(&e);
     if (f != NULL)
@@ -402,6 +404,7 @@ EXPORT int execveat(int dirfd, const char *path, char *const arguments[], char *
     if (path[0] == '\0' && (flags & AT_EMPTY_PATH) != 0)
         return fexecve(dirfd, arguments, environment);
     if (bp_locate(dirfd, path, &w) == BP_OUTSIDE) {
+        leave();
         int rc = REAL(execveat)(dirfd, path, arguments, settle(&e, environment), flags);
         discard(&e);
         return rc;
@@ -410,6 +413,19 @@ EXPORT int execveat(int dirfd, const char *path, char *const arguments[], char *
     if (fd < 0)
         return -1;
     return fexecve(fd, arguments, environment);
+}
+
+/* libc's own starters do not pass by fork or posix_spawn. */
+EXPORT int system(const char *command)
+{
+    bp_share_all();
+    return REAL(system)(command);
+}
+
+EXPORT FILE *popen(const char *command, const char *mode)
+{
+    bp_share_all();
+    return REAL(popen)(command, mode);
 }
 
 /* The child of vfork works in its parent's memory, where closing a file closes the parent's: it gets a memory of its own. */
@@ -426,6 +442,7 @@ static int spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t 
 {
     struct environment e;
     struct program p;
+    bp_share_all();
     if (prepare(&p, path, arguments, 1) != 0)
         return errno;
     char *const *list = settle(&e, environment);
@@ -467,6 +484,7 @@ EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_act
             return spawn(pid, candidate, actions, attributes, arguments, environment);
         break;
     }
+    bp_share_all();
     int rc = REAL(posix_spawnp)(pid, file, actions, attributes, arguments, settle(&e, environment));
     discard(&e);
     return rc;

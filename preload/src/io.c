@@ -78,8 +78,7 @@ static ssize_t writev_at(const struct bp_library *lib, int h, const void *what, 
 /* Moves data at the offset of the description and moves that on: one step for all who share it, as in POSIX. */
 static ssize_t move(const struct bp_library *lib, struct bp_file *f, int h, const void *what, size_t n, transfer *step)
 {
-    struct bp_description *d = f->description;
-    bp_lock(d);
+    struct bp_description *d = bp_lock_file(f);
     off_t offset = atomic_load_explicit(&d->offset, memory_order_relaxed);
     ssize_t moved = step(lib, h, what, n, offset);
     if (moved > 0)
@@ -91,8 +90,7 @@ static ssize_t move(const struct bp_library *lib, struct bp_file *f, int h, cons
 /* With O_APPEND the library finds the end and writes there in one step; the offset is then behind what was written. */
 static ssize_t append(const struct bp_library *lib, struct bp_file *f, int h, const void *what, size_t n, int vector)
 {
-    struct bp_description *d = f->description;
-    bp_lock(d);
+    struct bp_description *d = bp_lock_file(f);
     ssize_t moved = vector ? lib->writev(h, what, (int)n) : lib->write(h, what, n);
     off_t end = moved > 0 ? lib->lseek(h, 0, SEEK_CUR) : -1;
     if (end >= 0)
@@ -182,16 +180,13 @@ ALIAS(__pread_chk, __pread64_chk);
 EXPORT off_t lseek(int fd, off_t offset, int whence)
 {
     BP_FILE_CALL(lseek, fd, REAL(lseek)(fd, offset, whence));
-    struct bp_description *d = f->description;
-    if (LIKELY(whence == SEEK_SET)) { /* directories: a cookie, 0 to begin again */
-        if (offset < 0)
-            return bp_result(-EINVAL);
-        atomic_store_explicit(&d->offset, offset, memory_order_relaxed);
-        return offset;
-    }
-    bp_lock(d);
+    if (whence == SEEK_SET && offset < 0) /* directories: a cookie, 0 to begin again */
+        return bp_result(-EINVAL);
+    struct bp_description *d = bp_lock_file(f);
     off_t result;
-    if (whence == SEEK_CUR) {
+    if (LIKELY(whence == SEEK_SET)) {
+        result = offset;
+    } else if (whence == SEEK_CUR) {
         off_t now = atomic_load_explicit(&d->offset, memory_order_relaxed);
         if (__builtin_add_overflow(now, offset, &result))
             result = -EOVERFLOW;

@@ -15,6 +15,7 @@
 struct bp_library bp_library_calls;
 _Atomic int bp_library_ready;
 uint32_t bp_generation = 1;
+pid_t bp_pid;
 uint64_t bp_session;
 
 static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER;
@@ -55,6 +56,9 @@ int bp_is_internal(int fd)
 {
     if ((unsigned)fd >= INTERNAL_FDS)
         return 0;
+    if (UNLIKELY(fd >= BP_HIGH_FD &&
+                 (bp_is_blank(fd) || fd == bp_settings.log_fd || (bp_settings.report && fd == bp_settings.report_fd))))
+        return 1;
     return (internal_bits(fd / 64) >> (fd % 64) & 1) != 0;
 }
 
@@ -251,6 +255,7 @@ void bp_library_end(void)
 
 static void before_fork(void)
 {
+    bp_share_all();
     pthread_mutex_lock(&loading);
 }
 
@@ -266,7 +271,9 @@ static void close_internal(int fd)
 
 static void in_child(void)
 {
+    bp_pid = getpid();
     pthread_mutex_unlock(&loading);
+    bp_descriptors_after_fork();
     if (!atomic_load_explicit(&bp_library_ready, memory_order_relaxed) && !loaded)
         return;
     atomic_store_explicit(&bp_library_ready, 0, memory_order_relaxed);
@@ -281,5 +288,6 @@ static void in_child(void)
 
 void bp_library_start(void)
 {
+    bp_pid = getpid();
     pthread_atfork(before_fork, after_fork, in_child);
 }

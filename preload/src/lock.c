@@ -27,12 +27,12 @@ static int call_library(struct bp_file *f, int op, struct benchfs_lock *lock)
     return rc;
 }
 
-static struct benchfs_lock lock_of(const struct bp_file *f, int kind, int by_description)
+static struct benchfs_lock lock_of(struct bp_file *f, int kind, int by_description)
 {
     struct benchfs_lock lock = BENCHFS_LOCK_INIT;
     lock.kind = kind;
     if (by_description) {
-        lock.owner = f->description->id;
+        lock.owner = bp_description_id(f);
         lock.holder = f->description->session;
     }
     return lock;

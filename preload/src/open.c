@@ -64,7 +64,8 @@ static int library_flags(int flags)
     if (flags & O_PATH)
         return O_RDONLY | (flags & (O_DIRECTORY | O_NOFOLLOW));
     /* Bits without a meaning are ignored, as the kernel ignores them: programs keep flags of their own there. */
-    return flags & (O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME | O_DIRECTORY | O_NOFOLLOW);
+    return flags & (O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_SYNC | O_DSYNC | O_DIRECT | O_NOATIME |
+                    O_DIRECTORY | O_NOFOLLOW);
 }
 
 static int open_inside(struct bp_where *w, int flags, mode_t mode, int *outside)

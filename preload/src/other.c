@@ -154,6 +154,37 @@ static void adopt_received(const struct msghdr *m)
     }
 }
 
+/* Those that go through one must be found on the other side. */
+static void share_sent(const struct msghdr *m)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR((struct msghdr *)m, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+            if (bp_file(fd) != NULL)
+                bp_share(bp_file(fd));
+        }
+    }
+}
+
+EXPORT ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
+{
+    if (m != NULL && m->msg_controllen > 0 && bp_settings.prefix_len != 0)
+        share_sent(m);
+    return REAL(sendmsg)(fd, m, flags);
+}
+
+EXPORT int sendmmsg(int fd, struct mmsghdr *list, unsigned n, int flags)
+{
+    for (unsigned i = 0; i < n && bp_settings.prefix_len != 0; i++)
+        if (list[i].msg_hdr.msg_controllen > 0)
+            share_sent(&list[i].msg_hdr);
+    return REAL(sendmmsg)(fd, list, n, flags);
+}
+
 EXPORT ssize_t recvmsg(int fd, struct msghdr *m, int flags)
 {
     ssize_t n = REAL(recvmsg)(fd, m, flags);

@@ -73,6 +73,9 @@ static inline void *bp_real(enum bp_function f)
 
 #define REAL(name) ((__typeof__(&name))bp_real(F_##name))
 
+/* Descriptors of our own are put above those that programs count on. */
+#define BP_HIGH_FD 200
+
 /* ==== start.c ==== */
 
 /* What the environment says; fixed once the constructor has run. */
@@ -149,6 +152,7 @@ extern struct bp_library bp_library_calls;
 extern _Atomic int bp_library_ready;
 /* Which life of the process this is: a child of a fork is another one, in which the library must be loaded again. */
 extern uint32_t bp_generation;
+extern pid_t bp_pid; /* getpid() */
 /* This process's session, by which others name it. */
 extern uint64_t bp_session;
 
@@ -184,8 +188,7 @@ void bp_each_internal(void (*f)(int fd));
 /* ==== descriptor.c ==== */
 
 /*
- * An open file description: what POSIX says all descriptors of one open() share, over dup, fork and exec. It lives in a memfd that the
- * descriptor refers to, mapped by every process that uses it.
+ * An open file description: what POSIX says all descriptors of one open() share, over dup, fork and exec. See descriptor.c for where it lives.
  */
 struct bp_description {
     uint64_t magic;
@@ -202,7 +205,8 @@ struct bp_description {
 
 /* An open file in this process: a description and the library's handle for it. Never freed, used again. */
 struct bp_file {
-    struct bp_description *description;
+    struct bp_description *_Atomic description; /* own, or in shared memory */
+    struct bp_description *own;
     _Atomic uint64_t handle; /* generation, O_APPEND or not, handle; 0: none */
     _Atomic int refs;        /* descriptors, mappings, and the working directory */
     _Atomic int locked;      /* the process may have locks of its own on it */
@@ -260,7 +264,17 @@ void bp_detach(int fd);
 void bp_adopt_all(void);
 /* Takes in fd if it is one of ours that came some other way (a socket). */
 struct bp_file *bp_adopt(int fd);
-/* Exclusive use of the description's offset, among all processes. */
+/* Puts a description where other processes find it. */
+void bp_share(struct bp_file *f);
+/* Those of all descriptors: before a fork and its like. */
+void bp_share_all(void);
+void bp_descriptors_after_fork(void);
+/* 1 for the descriptor that others are duplicates of. */
+int bp_is_blank(int fd);
+/* The number of a description, for locks. */
+uint64_t bp_description_id(struct bp_file *f);
+/* Exclusive use of the description's offset, among all processes that share it. */
+struct bp_description *bp_lock_file(struct bp_file *f);
 void bp_lock(struct bp_description *d);
 void bp_unlock(struct bp_description *d);
 /* Closes what is open in the library, so that nothing is left untold. The process goes on to end. */

@@ -9,9 +9,6 @@ struct bp_settings bp_settings = {.log_fd = -1};
 struct bp_counter bp_counters[F_COUNT];
 char **bp_saved_environment;
 
-/* Descriptors of our own are put above those that programs count on. */
-#define HIGH_FD 200
-
 static const char *value_of(char **environment, const char *name)
 {
     size_t n = strlen(name);
@@ -52,7 +49,7 @@ int bp_refuse(enum bp_function f, int error, const char *why)
 /* A descriptor of our own, which the program does not close with its standard streams. */
 static int own_descriptor(int fd)
 {
-    return REAL(fcntl)(fd, F_DUPFD_CLOEXEC, HIGH_FD);
+    return REAL(fcntl)(fd, F_DUPFD_CLOEXEC, BP_HIGH_FD);
 }
 
 static void open_log(const char *where)
