@@ -47,6 +47,7 @@ OUTSIDE = $(shell cat include/benchfs.h capi/libbenchfs.map | cksum | cut -d' ' 
 ROOMS := cache capi cmd config core fserr include internal meta rpc store ucx
 SOURCES = go.mod go.sum $(shell find $(ROOMS) -type f \( -name '*.go' -o -name '*.c' -o -name '*.h' -o -name '*.map' \) ! -name '*_test.go')
 PRELOAD_SOURCES := $(sort $(wildcard preload/src/*.c))
+INNER_SOURCES := $(sort $(wildcard preload/inner/*.c))
 C_SOURCES = $(shell find capi examples include ior preload tests ucx -type f \( -name '*.c' -o -name '*.h' -o -name '*.cc' -o -name '*.hpp' \))
 
 .DELETE_ON_ERROR:
@@ -89,9 +90,9 @@ preload/src/functions.inc: preload/functions.txt
 	awk '!/^#/ && ($$2 == "done" || $$2 == "refused") { print "X(" $$1 ")" }' $< >$@
 
 # Checks of arguments that libc declares "nonnull" must stay: the kernel answers EFAULT, and so do we.
-lib/$(INNER): preload/inner/inner.c lib/libbenchfs.so | deps
+lib/$(INNER): $(INNER_SOURCES) lib/libbenchfs.so | deps
 	$(CC) -std=gnu17 $(CFLAGS) -U_FORTIFY_SOURCE -fPIC -fvisibility=hidden -Wall -Wextra -Werror -Wno-missing-attributes \
-		-shared -Wl,-soname,$(INNER) -Wl,-z,defs -Wl,-rpath,'$$ORIGIN' -o $@ preload/inner/inner.c -Wl,--no-as-needed -Llib -lbenchfs
+		-shared -Wl,-soname,$(INNER) -Wl,-z,defs -Wl,-rpath,'$$ORIGIN' -o $@ $(INNER_SOURCES) -Wl,--no-as-needed -Llib -lbenchfs
 
 lib/$(PRELOAD): $(PRELOAD_SOURCES) preload/src/functions.inc preload/src/preload.h include/benchfs.h | deps
 	@mkdir -p lib

@@ -35,10 +35,25 @@ static _Atomic uint64_t internal[INTERNAL_FDS / 64];
 static _Atomic uint64_t *_Atomic opened_since;
 
 _Thread_local uint32_t bp_thread_generation;
-static void (*_Atomic prepare)(void); /* benchfs_inner_thread */
+static void (*_Atomic prepare)(void);  /* benchfs_inner_thread */
+static void (*_Atomic take_leave)(void); /* benchfs_inner_thread_end */
+
+/* Its destructor tells the library that a thread of the program ends. */
+static pthread_key_t thread_end;
+static int thread_end_made;
+
+static void end_thread(void *generation)
+{
+    void (*f)(void) = atomic_load_explicit(&take_leave, memory_order_acquire);
+    if (f != NULL && (uint32_t)(uintptr_t)generation == bp_generation + 1)
+        f();
+    bp_thread_generation = bp_generation - 1; /* another destructor may use files still */
+}
 
 void bp_prepare_thread(void)
 {
+    if (thread_end_made)
+        pthread_setspecific(thread_end, (void *)(uintptr_t)(bp_generation + 1));
     void (*f)(void) = atomic_load_explicit(&prepare, memory_order_acquire);
     if (f != NULL)
         f();
@@ -150,6 +165,7 @@ static void *load_object(void)
     if (object != NULL) {
         atomic_store(&opened_since, (_Atomic uint64_t *)dlsym(object, "benchfs_inner_descriptors"));
         atomic_store(&prepare, (void (*)(void))dlsym(object, "benchfs_inner_thread"));
+        atomic_store(&take_leave, (void (*)(void))dlsym(object, "benchfs_inner_thread_end"));
         bp_prepare_thread();
         return object;
     }
@@ -284,10 +300,12 @@ static void in_child(void)
         atomic_store_explicit(&internal[i], 0, memory_order_relaxed);
     atomic_store(&opened_since, NULL);
     atomic_store(&prepare, NULL);
+    atomic_store(&take_leave, NULL);
 }
 
 void bp_library_start(void)
 {
     bp_pid = getpid();
+    thread_end_made = pthread_key_create(&thread_end, end_thread) == 0;
     pthread_atfork(before_fork, after_fork, in_child);
 }
