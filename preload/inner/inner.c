@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -35,6 +36,23 @@
 EXPORT void benchfs_inner_thread(void)
 {
     (void)uselocale(LC_GLOBAL_LOCALE);
+}
+
+/*
+ * The environment that a namespace starts with is the program's own list, which the program changes and frees; who reads variables here, in
+ * threads of its own, too, gets a copy.
+ */
+__attribute__((constructor)) static void own_environment(void)
+{
+    size_t count = 0;
+    while (environ != NULL && environ[count] != NULL)
+        count++;
+    char **copy = calloc(count + 1, sizeof *copy);
+    if (copy == NULL)
+        return;
+    for (size_t i = 0; i < count && (copy[i] = strdup(environ[i])) != NULL; i++)
+        ;
+    environ = copy;
 }
 
 /* A bit a descriptor; the interposer looks at it. */

@@ -458,4 +458,5 @@ void bp_close_all(void)
     }
     atomic_store(&bp_library_ready, 0); /* a call that comes later still, from another exit handler, joins again */
     bp_library_calls.finalize();
+    bp_generation++; /* no handle is valid any more, whoever holds it */
 }

@@ -22,7 +22,7 @@ diff <(sort here) <(sort -r here | sort) && echo same; cat <(cat here) | wc -l; 
 x=$(<here); echo ${#x}; mapfile -t lines <here; echo ${#lines[@]}; printf '%s\n' "${lines[@]}" >array
 for f in *; do echo $f; done; echo s*/f; shopt -s globstar nullglob; echo **; echo none*; echo $D/h*
 [[ -f here && -d sub && here -ot array || 1 -eq 1 ]] && echo tests
-echo 'echo script $0 $*; exit 3' >script; bash script a b || echo status $?; . ./script || true
+echo 'echo script $0 $*; exit 3' >script; bash script a b || echo status $?; (. ./script) || true
 `},
 	{"scripts", `
 cd $D
@@ -64,7 +64,7 @@ dash -c 'set -e; echo one >f; cat <f; exec 7>>f; echo two >&7; exec 7>&-; while 
 cat <<END >'$D'/g
 here $x
 END
-cd '$D'; (cd ..; pwd >/dev/null); pwd; umask 077; : >h; rm -f h; test g -nt none; echo a | { read y; echo $y >i; }; true'
+cd '$D'; (cd ..; pwd >/dev/null); pwd; umask 077; : >h; rm -f h; test g -nt none || true; echo a | { read y; echo $y >i; }; true'
 awk 'BEGIN {for (i = 0; i < 1000; i++) print i, i*i >"squares"; close("squares"); while ((getline l <"squares") > 0) s += length(l); print s; print "x" >>"squares"; print "sorted" | "cat >piped"; close("cat >piped"); "cat piped" | getline z; print z}'
 awk '{s += $2} END {print s, NR, FILENAME}' squares; awk '{print >"mod-" ($1 % 3)}' squares; cat mod-* | wc -l
 busybox true 2>/dev/null || true; ed -s g <<END 2>/dev/null || true
