@@ -52,7 +52,7 @@ C_SOURCES = $(shell find capi examples include ior preload tests ucx -type f \( 
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := build
-.PHONY: help deps deps-lint deps-bench deps-mpi deps-abi deps-consumer build ior demo bench test test-go test-race test-c test-fortran test-cpp test-python test-examples test-ior test-mpi test-processes test-posix test-model test-fault test-locks fuzz lint format docs install uninstall dist abi abi-update test-consumer clean
+.PHONY: help deps deps-lint deps-bench deps-mpi deps-abi deps-consumer deps-test build ior demo bench test test-go test-race test-c test-fortran test-cpp test-python test-examples test-ior test-mpi test-processes test-preload test-posix test-model test-fault test-locks fuzz lint format docs install uninstall dist abi abi-update test-consumer clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ deps-lint: ## the same for `make lint`
 
 deps-bench: ## the same for `make bench`
 	@scripts/deps.sh bench
+
+deps-test: ## the same for `make test-preload`
+	@scripts/deps.sh test
 
 deps-mpi: ## the same for `make test-ior test-mpi`
 	@scripts/deps.sh mpi
@@ -109,7 +112,7 @@ demo: build ## store a real directory tree on two daemons, read it back, compare
 bench: build ## measure BenchFS beside its limits, under 10 minutes (ONLY=regexp of cases, ROUNDS=5); results in bench/results
 	@ONLY="$(ONLY)" ROUNDS="$(ROUNDS)" CC="$(CC)" GO="$(GO)" scripts/bench.sh
 
-test: build deps-mpi deps-abi deps-consumer ## every test, under 15 minutes
+test: build deps-mpi deps-abi deps-consumer deps-test ## every test, under 15 minutes
 	@scripts/test.sh all
 
 test-go: build ## unit tests of the Go packages
@@ -150,6 +153,9 @@ test-model: build ## random operations by several processes, compared with a mod
 
 test-fault: build ## daemons that are killed
 	@scripts/test.sh fault
+
+test-preload: build deps-test ## unmodified programs under the interposer, compared with the local disk
+	@scripts/test.sh preload
 
 test-locks: build ## advisory locks between processes
 	@scripts/test.sh locks

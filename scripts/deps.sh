@@ -1,16 +1,17 @@
 #!/bin/sh
-# deps.sh build|lint|bench|abi|consumer|mpi: installs the Debian packages that are missing. Does nothing, and needs no rights, when they are there.
+# deps.sh build|lint|test|bench|abi|consumer|mpi: installs the Debian packages that are missing. Does nothing, and needs no rights, when they are there.
 set -eu
 
 case "${1:-build}" in
 build) wanted="gcc g++ gfortran libc6-dev libucx-dev pkg-config libssl-dev python3 python3-numpy libopenmpi-dev openmpi-bin" ;;
 lint) wanted="clang-format shellcheck" ;;
+test) wanted="gcc binutils bzip2 fio git make perl python3 rsync sqlite3 xz-utils" ;;
 mpi) wanted="libopenmpi-dev openmpi-bin libmpich-dev mpich util-linux" ;;
 bench) wanted="ucx-utils iproute2 util-linux" ;;
 abi) wanted="abigail-tools" ;;
 consumer) wanted="cmake dpkg-dev man-db" ;;
 *)
-    echo "usage: $0 build|lint|bench|abi|consumer|mpi" >&2
+    echo "usage: $0 build|lint|test|bench|abi|consumer|mpi" >&2
     exit 2
     ;;
 esac
@@ -30,6 +31,8 @@ present() {
     openmpi-bin) command -v mpirun >/dev/null ;;
     libmpich-dev) command -v mpicc.mpich >/dev/null ;;
     mpich) command -v mpirun.mpich >/dev/null ;;
+    binutils) command -v ar >/dev/null ;;
+    xz-utils) command -v xz >/dev/null ;;
     ucx-utils) command -v ucx_perftest >/dev/null ;;
     iproute2) command -v ip >/dev/null ;;
     abigail-tools) command -v abidw >/dev/null && command -v abidiff >/dev/null ;;

@@ -81,6 +81,7 @@ examples) run_dir "examples" tests/examples 5m ;;
 ior) run_dir "IOR backend" tests/ior 5m ;;
 mpi) run_dir "MPI" tests/mpi 5m ;;
 processes) run_dir "processes under the interposer" tests/processes 5m ;;
+preload) run_dir "programs under the interposer" tests/preload 5m ;;
 consumer) run_dir "the installed tree" tests/consumer 5m ;;
 abi) step "recorded ABI" scripts/abi.sh check ;;
 posix) run_dir "POSIX conformance" tests/posix 8m ;;
@@ -102,7 +103,7 @@ all)
     run_fuzz
     ;;
 *)
-    echo "usage: $0 all|go|race|c|fortran|cpp|python|examples|consumer|abi|ior|mpi|processes|posix|model|fault|locks|tests|fuzz" >&2
+    echo "usage: $0 all|go|race|c|fortran|cpp|python|examples|consumer|abi|ior|mpi|processes|preload|posix|model|fault|locks|tests|fuzz" >&2
     exit 2
     ;;
 esac

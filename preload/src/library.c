@@ -45,15 +45,15 @@ static int thread_end_made;
 static void end_thread(void *generation)
 {
     void (*f)(void) = atomic_load_explicit(&take_leave, memory_order_acquire);
-    if (f != NULL && (uint32_t)(uintptr_t)generation == bp_generation + 1)
+    if (f != NULL && (uint32_t)(uintptr_t)generation == bp_generation)
         f();
-    bp_thread_generation = bp_generation - 1; /* another destructor may use files still */
+    bp_thread_generation = 0; /* another destructor may use files still */
 }
 
 void bp_prepare_thread(void)
 {
     if (thread_end_made)
-        pthread_setspecific(thread_end, (void *)(uintptr_t)(bp_generation + 1));
+        pthread_setspecific(thread_end, (void *)(uintptr_t)bp_generation);
     void (*f)(void) = atomic_load_explicit(&prepare, memory_order_acquire);
     if (f != NULL)
         f();
