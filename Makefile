@@ -52,7 +52,7 @@ C_SOURCES = $(shell find capi examples include ior preload tests ucx -type f \( 
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := build
-.PHONY: help deps deps-lint deps-bench deps-mpi deps-abi deps-consumer deps-test build ior demo bench test test-go test-race test-c test-fortran test-cpp test-python test-examples test-ior test-mpi test-processes test-preload test-posix test-model test-fault test-locks fuzz lint format docs install uninstall dist abi abi-update test-consumer clean
+.PHONY: help deps deps-lint deps-bench deps-mpi deps-abi deps-consumer deps-test build ior demo bench test test-go test-race test-c test-fortran test-cpp test-python test-examples test-ior test-mpi test-processes test-preload test-hdf5 test-posix test-model test-fault test-locks fuzz lint format docs install uninstall dist abi abi-update test-consumer clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,7 +66,7 @@ deps-lint: ## the same for `make lint`
 deps-bench: ## the same for `make bench`
 	@scripts/deps.sh bench
 
-deps-test: ## the same for `make test-preload`
+deps-test: ## the same for `make test-preload test-hdf5`
 	@scripts/deps.sh test
 
 deps-mpi: ## the same for `make test-ior test-mpi`
@@ -144,6 +144,9 @@ test-mpi: build deps-mpi ## ranks as clients, with Open MPI and MPICH
 
 test-processes: build ## fork, exec and descriptors under the interposer
 	@scripts/test.sh processes
+
+test-hdf5: build deps-test ## the HDF5 driver of examples/hdf5
+	@scripts/test.sh hdf5
 
 test-posix: build ## POSIX conformance on every front
 	@scripts/test.sh posix

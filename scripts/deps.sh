@@ -5,7 +5,7 @@ set -eu
 case "${1:-build}" in
 build) wanted="gcc g++ gfortran libc6-dev libucx-dev pkg-config libssl-dev python3 python3-numpy libopenmpi-dev openmpi-bin" ;;
 lint) wanted="clang-format shellcheck" ;;
-test) wanted="gcc binutils bzip2 fio git make perl python3 rsync sqlite3 xz-utils" ;;
+test) wanted="gcc binutils bzip2 fio git make perl python3 rsync sqlite3 xz-utils pkg-config libhdf5-dev hdf5-tools" ;;
 mpi) wanted="libopenmpi-dev openmpi-bin libmpich-dev mpich util-linux" ;;
 bench) wanted="ucx-utils iproute2 util-linux" ;;
 abi) wanted="abigail-tools" ;;
@@ -29,6 +29,8 @@ present() {
     python3-numpy) "${PYTHON:-/usr/bin/python3}" -c 'import numpy' 2>/dev/null ;;
     libopenmpi-dev) command -v mpicc >/dev/null ;;
     openmpi-bin) command -v mpirun >/dev/null ;;
+    libhdf5-dev) command -v pkg-config >/dev/null && pkg-config --exists hdf5 ;;
+    hdf5-tools) command -v h5diff >/dev/null ;;
     libmpich-dev) command -v mpicc.mpich >/dev/null ;;
     mpich) command -v mpirun.mpich >/dev/null ;;
     binutils) command -v ar >/dev/null ;;

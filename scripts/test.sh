@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # test.sh SUITE: runs tests, prints what runs and how long it took. Status ≠ 0 if anything failed. Suites: all, go, race, c, fortran, cpp, python,
-# examples, consumer, abi, ior, mpi, processes, posix, model, fault, locks, tests (those that have no step of their own), fuzz.
+# examples, consumer, abi, ior, mpi, processes, preload, hdf5, posix, model, fault, locks, tests (those that have no step of their own), fuzz.
 # Everything runs, also after a failure; the failures are listed at the end.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -81,6 +81,7 @@ examples) run_dir "examples" tests/examples 5m ;;
 ior) run_dir "IOR backend" tests/ior 5m ;;
 mpi) run_dir "MPI" tests/mpi 5m ;;
 processes) run_dir "processes under the interposer" tests/processes 5m ;;
+hdf5) run_dir "HDF5 driver" tests/hdf5 5m ;;
 preload) run_dir "programs under the interposer" tests/preload 5m ;;
 consumer) run_dir "the installed tree" tests/consumer 5m ;;
 abi) step "recorded ABI" scripts/abi.sh check ;;
@@ -103,7 +104,7 @@ all)
     run_fuzz
     ;;
 *)
-    echo "usage: $0 all|go|race|c|fortran|cpp|python|examples|consumer|abi|ior|mpi|processes|preload|posix|model|fault|locks|tests|fuzz" >&2
+    echo "usage: $0 all|go|race|c|fortran|cpp|python|examples|consumer|abi|ior|mpi|processes|preload|hdf5|posix|model|fault|locks|tests|fuzz" >&2
     exit 2
     ;;
 esac
