@@ -10,14 +10,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STEPS = 8, ROWS = 256, COLUMNS = 128 };
+enum {
+    STEPS = 8,
+    ROWS = 256,
+    COLUMNS = 128
+};
 
-#define NEED(call)                                                         \
-    do {                                                                   \
-        if ((call) < 0) {                                                  \
-            fprintf(stderr, "series: line %d: %s\n", __LINE__, #call);     \
+#define NEED(call)                                                          \
+    do {                                                                    \
+        if ((call) < 0) {                                                   \
+            fprintf(stderr, "series: line %d: %s\n", __LINE__, #call);      \
             exit(1); /* HDF5 has printed its stack, BenchFS's text in it */ \
-        }                                                                  \
+        }                                                                   \
     } while (0)
 
 static void note(hid_t object, const char *name, double value)

@@ -35,7 +35,7 @@ static _Atomic uint64_t internal[INTERNAL_FDS / 64];
 static _Atomic uint64_t *_Atomic opened_since;
 
 _Thread_local uint32_t bp_thread_generation;
-static void (*_Atomic prepare)(void);  /* benchfs_inner_thread */
+static void (*_Atomic prepare)(void);    /* benchfs_inner_thread */
 static void (*_Atomic take_leave)(void); /* benchfs_inner_thread_end */
 
 /* Its destructor tells the library that a thread of the program ends. */
