@@ -119,3 +119,32 @@ func TestManyRanksOnTwoCores(t *testing.T) {
 	})
 	run(t, c, bindings.MPICH, 16, "2 checkpoints n-n of 16 ranks: well", nil, checkpoint(bindings.MPICH), "n-n", "16", "2")
 }
+
+// MPI-IO of an unmodified program, through the interposer: with Open MPI's own implementation, with ROMIO in it, and with ROMIO in MPICH. The file
+// in BenchFS is the one that the same program makes on a disk.
+func TestMPIIO(t *testing.T) {
+	c := cluster.Start(t, cluster.Options{Nodes: 2})
+	mpiio := program(t, "mpiio")
+	preload := "LD_PRELOAD=" + filepath.Join(bindings.Top(t), "lib", "libbenchfs_preload.so")
+	disk := filepath.Join(t.TempDir(), "file")
+	run(t, c, bindings.OpenMPI, 4, "MPI-IO by 4 ranks: well", nil, mpiio(bindings.OpenMPI), disk)
+	for name, way := range map[string]struct {
+		m    bindings.MPI
+		more []string
+	}{
+		"openmpi-ompio": {bindings.OpenMPI, []string{"OMPI_MCA_io=ompio"}},
+		"openmpi-romio": {bindings.OpenMPI, []string{"OMPI_MCA_io=romio321"}},
+		"openmpi-ucx":   {bindings.OpenMPIOnUCX, nil},
+		"mpich":         {bindings.MPICH, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := "/benchfs/" + name
+			run(t, c, way.m, 4, "MPI-IO by 4 ranks: well", append(way.more, preload), mpiio(way.m), path)
+			variables := []string{preload}
+			for k, v := range c.Env() {
+				variables = append(variables, k+"="+v)
+			}
+			bindings.Run(t, variables, "cmp", path, disk)
+		})
+	}
+}
