@@ -332,7 +332,15 @@ static int may_lead_in(int dirfd, const char *path)
         return 0;
     memcpy(parent, path, n);
     parent[n] = '\0';
-    return REAL(faccessat)(dirfd, parent, F_OK, 0) != 0;
+    /* Programs look for many names in one directory (PATH, modules): that it is there need not be asked each time. */
+    static _Thread_local char there[256];
+    if (path[0] == '/' && strcmp(parent, there) == 0)
+        return 0;
+    if (REAL(faccessat)(dirfd, parent, F_OK, 0) != 0)
+        return 1;
+    if (path[0] == '/' && n < sizeof there)
+        strcpy(there, parent);
+    return 0;
 }
 
 int bp_follow_in(int dirfd, const char *path, struct bp_where *w, int follow)
