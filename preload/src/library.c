@@ -175,8 +175,27 @@ static void *load_object(void)
     return dlmopen(LM_ID_NEWLM, bp_settings.library, RTLD_NOW | RTLD_LOCAL);
 }
 
+static void *nothing(void *unused)
+{
+    return unused;
+}
+
+/*
+ * libc leaves out its locks, malloc's too, until the program starts a thread. The library's threads are started by another libc and use this
+ * one's malloc all the same, by way of the loader, for their thread-local variables: so libc is shown a thread.
+ */
+static int show_thread(void)
+{
+    pthread_t thread;
+    int rc = pthread_create(&thread, NULL, nothing, NULL);
+    return rc != 0 ? -rc : -pthread_join(thread, NULL);
+}
+
 static int load(void)
 {
+    int rc = show_thread();
+    if (rc != 0)
+        return rc;
     void *object = load_object();
     if (object == NULL) {
         const char *why = dlerror();
