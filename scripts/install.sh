@@ -87,7 +87,8 @@ put 644 lib/fortran/libbenchfs_fortran.a "$LIBDIR/libbenchfs_fortran.a"
 put_all 644 "$share/fortran" fortran/*.f90 fortran/*.inc
 put 644 python/benchfs.py "$PYTHONDIR/benchfs.py"
 put 644 benchfs.toml.example "$share/benchfs.toml.example"
-put_all 644 "$share/examples" examples/*
+put_all 644 "$share/examples" examples/*.*
+put_all 644 "$share/examples/hdf5" examples/hdf5/*
 for file in ior/*; do
     if [ -f "$file" ]; then put 644 "$file" "$share/$file"; fi
 done
