@@ -2,9 +2,14 @@
 import concurrent.futures, fcntl, mmap, multiprocessing, os, subprocess, sys
 
 
-def work(i):
+def own(i):
     with open(f"worker-{i}", "w") as f:
         f.write(str(i) * 1000)
+    return os.path.getsize(f"worker-{i}")
+
+
+def work(i):
+    own(i)
     with open("shared", "r+") as f:
         fcntl.lockf(f, fcntl.LOCK_EX)
         n = int(f.read() or 0) + i
@@ -27,7 +32,7 @@ def main():
     child.join()
     print(child.exitcode)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        print(list(pool.map(work, range(8, 12))))
+        print(list(pool.map(own, range(8, 24))))
 
     f = open("offset", "w+b", buffering=0)
     if os.fork() == 0:
