@@ -16,6 +16,7 @@ struct bp_library bp_library_calls;
 _Atomic int bp_library_ready;
 uint32_t bp_generation = 1;
 pid_t bp_pid;
+int bp_ever_loaded;
 uint64_t bp_session;
 
 static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER;
@@ -193,6 +194,7 @@ static int show_thread(void)
 
 static int load(void)
 {
+    bp_ever_loaded = 1;
     int rc = show_thread();
     if (rc != 0)
         return rc;

@@ -153,6 +153,8 @@ extern _Atomic int bp_library_ready;
 /* Which life of the process this is: a child of a fork is another one, in which the library must be loaded again. */
 extern uint32_t bp_generation;
 extern pid_t bp_pid; /* getpid() */
+/* The library was loaded here, or where this process was forked from. */
+extern int bp_ever_loaded;
 /* This process's session, by which others name it. */
 extern uint64_t bp_session;
 

@@ -2,6 +2,7 @@
 #include "preload.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <stdarg.h>
 #include <sys/auxv.h>
 
@@ -211,11 +212,50 @@ int __libc_start_main(int (*main)(int, char **, char **), int argc, char **argv,
 
 static void (*end_of_loader)(void);
 
+/* Calls the destructors of one object of the program's own namespace, as the loader does. */
+static int finish_object(struct dl_phdr_info *info, size_t size, void *unused)
+{
+    const ElfW(Dyn) *dynamic = NULL;
+    void (**array)(void) = NULL;
+    void (*single)(void) = NULL;
+    size_t count = 0;
+    (void)size;
+    (void)unused;
+    for (int i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_DYNAMIC)
+            dynamic = (const void *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
+    for (; dynamic != NULL && dynamic->d_tag != DT_NULL; dynamic++) {
+        switch (dynamic->d_tag) {
+        case DT_FINI_ARRAY:
+            array = (void (**)(void))(info->dlpi_addr + dynamic->d_un.d_ptr);
+            break;
+        case DT_FINI_ARRAYSZ:
+            count = dynamic->d_un.d_val / sizeof *array;
+            break;
+        case DT_FINI:
+            single = (void (*)(void))(info->dlpi_addr + dynamic->d_un.d_ptr);
+            break;
+        }
+    }
+    for (size_t i = count; array != NULL && i > 0; i--)
+        array[i - 1]();
+    if (single != NULL)
+        single();
+    return 0;
+}
+
+/*
+ * Once the library has been loaded, in this process or in one that it was forked from, the loader must not end all libraries: in a child of
+ * fork, those of the parent's namespaces may hold locks of threads that are not there, and would wait for ever. The program's own libraries are ended
+ * here, in the order in which they were loaded: who needs others comes before them.
+ */
 static void end_and_loader(void)
 {
     if (bp_settings.prefix_len != 0)
         end();
-    if (end_of_loader != NULL)
+    if (bp_settings.prefix_len != 0 && bp_ever_loaded)
+        dl_iterate_phdr(finish_object, NULL);
+    else if (end_of_loader != NULL)
         end_of_loader();
 }
 
