@@ -21,6 +21,7 @@ type Conn struct {
 	Transport   string // what the link runs over, read after the handshake (and the self-test) have gone through it
 	Build       string // of the daemon
 
+	worker   []byte // of the target that it was dialled by
 	pool     *Pool
 	state    atomic.Int32 // connGood, connSuspect, connRetired
 	inflight atomic.Int64 // calls of Exchange and Run

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -62,7 +63,7 @@ func (p *Pool) fly(ctx context.Context, s *slot, f *flight, old *Conn, generatio
 	}
 	if old.state.Load() == connSuspect && old.Link.Alive() {
 		target, err := p.o.Resolve(dctx, s.peer, true)
-		if err != nil || target.Incarnation == 0 || target.Incarnation == old.Incarnation {
+		if err != nil || old.leadsTo(target) {
 			// The peer is the same, or nobody can tell: slow is not dead. The next timeout in a row asks again.
 			old.timeouts.Store(suspectAfter - 1)
 			old.state.CompareAndSwap(connSuspect, connGood)
@@ -134,54 +135,77 @@ func waitFor(ctx context.Context, done <-chan struct{}) error {
 	}
 }
 
+// helloPatience is how long a peer may be silent to the first Hello before the resolver is asked whether it is still at that address;
+// each further Hello gets twice as long.
+const helloPatience = time.Second
+
 // dial resolves the peer and makes a connection to it. If what was known about it is refused, it looks once more: the daemon
-// may have been restarted since.
+// may have been restarted since. If there is no answer, it looks again as well: a shard that has gone over to another worker cannot say so to
+// those that it has not heard of.
 func (p *Pool) dial(ctx context.Context, peer PeerID, refresh bool) (*Conn, error) {
 	target, err := p.o.Resolve(ctx, peer, refresh)
 	if err != nil {
 		return nil, p.peerError(ctx, peer, err)
 	}
-	conn, err := p.reach(ctx, peer, target)
-	var refused *ConnectionError
-	if refresh || !errors.As(err, &refused) || !refused.Refused {
-		return conn, err
+	for patience := helloPatience; ; patience *= 2 {
+		conn, answered, err := p.reach(ctx, peer, target, patience)
+		if err == nil {
+			return conn, nil
+		}
+		var refused *ConnectionError
+		silent := !answered && errors.As(err, new(*Timeout)) && ctx.Err() == nil && timeLeft(ctx)
+		if !silent && (refresh || !errors.As(err, &refused) || !refused.Refused) {
+			return nil, err
+		}
+		again, resolveErr := p.o.Resolve(ctx, peer, true)
+		if resolveErr != nil || !silent && again.Incarnation == target.Incarnation {
+			return nil, err
+		}
+		target, refresh = again, true
 	}
-	again, resolveErr := p.o.Resolve(ctx, peer, true)
-	if resolveErr != nil || again.Incarnation == target.Incarnation {
-		return nil, err
-	}
-	return p.reach(ctx, peer, again)
 }
 
-// reach makes a connection to a target: link, handshake, self-test, OnConnect. Nothing is left of it when one of them fails.
-func (p *Pool) reach(ctx context.Context, peer PeerID, target Target) (*Conn, error) {
+// timeLeft reports whether ctx's deadline has not passed yet; contexts of WithDeadline do not end by themselves.
+func timeLeft(ctx context.Context) bool {
+	end, bounded := ctx.Deadline()
+	return !bounded || time.Now().Before(end)
+}
+
+// leadsTo reports whether the connection is one to the target, as far as the resolver can tell.
+func (c *Conn) leadsTo(target Target) bool {
+	return target.Incarnation == 0 || target.Incarnation == c.Incarnation && bytes.Equal(target.Worker, c.worker)
+}
+
+// reach makes a connection to a target: link, handshake, self-test, OnConnect. Nothing is left of it when one of them fails. The peer has
+// patience to answer the Hello; answered tells whether it did, or was not even reached.
+func (p *Pool) reach(ctx context.Context, peer PeerID, target Target, patience time.Duration) (conn *Conn, answered bool, err error) {
 	link, err := p.t.Dial(ctx, target)
 	if err != nil {
-		return nil, p.peerError(ctx, peer, err)
+		return nil, true, p.peerError(ctx, peer, err)
 	}
-	c := &Conn{Peer: peer, Link: link, SameHost: target.SameHost, pool: p}
+	c := &Conn{Peer: peer, Link: link, SameHost: target.SameHost, worker: target.Worker, pool: p}
 	kept := false
 	defer func() {
 		if !kept {
 			_ = link.Close() // the dial has failed already; this adds nothing to it
 		}
 	}()
-	if err := p.handshake(ctx, c, target); err != nil {
-		return nil, p.peerError(ctx, peer, err)
+	if err := p.handshake(WithDeadline(ctx, time.Now().Add(patience)), c, target); err != nil {
+		return nil, false, p.peerError(ctx, peer, err)
 	}
 	if p.o.SelfTest {
 		if err := p.selfTest(ctx, c); err != nil {
-			return nil, p.peerError(ctx, peer, err)
+			return nil, true, p.peerError(ctx, peer, err)
 		}
 	}
 	c.Transport = link.Info().Transport
 	if p.o.OnConnect != nil {
 		if err := p.o.OnConnect(ctx, c); err != nil {
-			return nil, p.peerError(ctx, peer, err)
+			return nil, true, p.peerError(ctx, peer, err)
 		}
 	}
 	kept = true
-	return c, nil
+	return c, true, nil
 }
 
 // peerError makes an error of dialling one that names the peer and carries an errno.

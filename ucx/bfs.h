@@ -34,13 +34,23 @@ enum {
     BFS_AM_DATED = 2, /* frame + u64: the sender's deadline on the clock both share; a rendezvous request on one host */
     BFS_AM_CANCEL = 3, /* bfs_cancel: the sender waits no longer, its memory must not be read any more */
     BFS_AM_REPLY  = 4, /* frame */
-    BFS_AM_LEAVE  = 5  /* bfs_identity: the link ends */
+    BFS_AM_LEAVE  = 5, /* bfs_identity: the link ends */
+    BFS_AM_PROBE  = 6, /* two u64: a server to itself */
+    BFS_AM_MOVED  = 7  /* u64, the link's number: the server has another worker address now */
 };
 
 enum {
     BFS_GRACE_NS      = 1000000000, /* how long after its deadline a call may still wait for a transfer to end */
     BFS_LIVENESS_NS   = 20000000,   /* a sleeping caller looks this often whether a server on its host still lives */
-    BFS_REAP_NS       = 1000000000, /* a shard looks this often whether a client on its host still lives */
+    BFS_LOOK_NS       = 1000000000, /* a shard looks this often after the clients of its host and its own queue */
+    BFS_STUCK_NS      = 500000000,  /* a message to oneself that takes so long will never come */
+    BFS_BUSY_NS       = 20000000,   /* a worker that has something to do, and does nothing for so long, is suspect */
+    BFS_SILENT_NS     = 2000000000, /* and so is one that brings no answer for so long */
+    BFS_OLD_NAP_NS    = 2000000,    /* how long a shard sleeps that has an old worker, whose events wake nobody */
+    BFS_DRAIN_POLLS   = 1000,       /* more than a queue of UCX's has places */
+    BFS_BATCH         = 64,         /* events at once for Go */
+    BFS_MAX_PEERS     = 1 << 20,
+    BFS_STALE_MOST    = 1024, /* endpoints in a row that a client has left behind */
     BFS_SLOT_BITS     = 16,
     BFS_SPIN_MIN      = 200,
     BFS_CROWD_MOST    = 32,
@@ -84,7 +94,7 @@ static inline void bfs_relax(void)
 /* ---- identity of a process, put in front of every worker address ---- */
 
 typedef struct bfs_identity {
-    uint32_t magic, flags;
+    uint32_t magic, reserved;
     uint32_t pid, address_bytes;
     uint64_t pid_start, pid_namespace;
     uint64_t link; /* of this process; in a Hello */
@@ -92,9 +102,7 @@ typedef struct bfs_identity {
 } bfs_identity;
 
 enum {
-    BFS_IDENTITY_MAGIC = 0x41534642, /* "BFSA" */
-    BFS_BY_SHM         = 1,          /* endpoint without error handling, so that shared memory may be used */
-    BFS_BY_PEER        = 2           /* endpoint with error handling */
+    BFS_IDENTITY_MAGIC = 0x41534642 /* "BFSA" */
 };
 
 void bfs_identity_self(bfs_identity *id);
@@ -105,8 +113,8 @@ int bfs_identity_dead(const bfs_identity *id); /* 1 only when it surely is */
 /* ---- context.c ---- */
 
 typedef struct bfs_context {
-    ucp_context_h ucp;
-    int32_t       shared_memory; /* one of the transports in use is */
+    ucp_context_h   ucp;
+    pthread_mutex_t opening; /* UCX makes one worker of a context at a time */
 } bfs_context;
 
 ucs_status_t bfs_context_open(bfs_context *context, const char *transports, const char *devices, uint32_t endpoints);
@@ -122,18 +130,20 @@ typedef struct bfs_worker {
     uint32_t     address_bytes;
 } bfs_worker;
 
-ucs_status_t bfs_worker_open(bfs_worker *worker, ucp_context_h context, ucs_thread_mode_t mode);
+ucs_status_t bfs_worker_open(bfs_worker *worker, bfs_context *context, ucs_thread_mode_t mode);
 ucs_status_t bfs_worker_handle(bfs_worker *worker, unsigned am, ucp_am_recv_callback_t callback, void *arg,
                                unsigned flags);
 void         bfs_worker_close(bfs_worker *worker);
 
 /* ---- endpoint.c ---- */
 
-ucs_status_t bfs_ep_by_address(ucp_worker_h worker, const uint8_t *address, int peer_mode, ucp_err_handler_cb_t failed,
-                               void *arg, ucp_ep_h *ep);
+ucs_status_t bfs_ep_by_address(ucp_worker_h worker, const uint8_t *address, ucp_err_handler_cb_t failed, void *arg,
+                               ucp_ep_h *ep);
+ucs_status_t bfs_ep_send_copy(ucp_ep_h ep, unsigned am, const void *header, size_t bytes, unsigned flags);
 void         bfs_ep_close(ucp_ep_h ep, int force);                    /* does not wait */
 void         bfs_ep_transport(ucp_ep_h ep, char *text, size_t bytes); /* "posix+cma", "tcp", … */
 int          bfs_ep_only_tcp(const char *transport);
+int          bfs_ep_shares_memory(const char *transport);
 int bfs_resolve(const char *host, const char *port, int passive, struct sockaddr_storage *address, socklen_t *bytes,
                 char *reason, size_t reason_bytes);
 int bfs_socket_text(const struct sockaddr_storage *address, char *text, size_t bytes);
@@ -144,6 +154,7 @@ typedef struct bfs_gate bfs_gate;
 
 bfs_gate *bfs_gate_open(const struct sockaddr_storage *address, socklen_t bytes, const uint8_t *worker,
                         uint32_t worker_bytes, struct sockaddr_storage *actual, int *err);
+int       bfs_gate_answer(bfs_gate *gate, const uint8_t *worker, uint32_t worker_bytes);
 void      bfs_gate_close(bfs_gate *gate);
 uint64_t  bfs_gate_answered(bfs_gate *gate);
 uint64_t  bfs_gate_refused(bfs_gate *gate);
@@ -151,7 +162,30 @@ uint64_t  bfs_gate_refused(bfs_gate *gate);
 int bfs_gate_ask(const struct sockaddr_storage *address, socklen_t bytes, int64_t budget_ns, uint8_t **worker,
                  uint32_t *worker_bytes);
 
-/* ---- am_client.c ---- */
+/* ---- probe.c ---- */
+
+/* Messages of a worker's owner to the worker: all zero before the first. */
+typedef struct bfs_probe {
+    bfs_worker   worker; /* where they come from; opened with the first one */
+    ucp_ep_h     ep;
+    ucp_worker_h target; /* where ep leads */
+    uint64_t     secret; /* so that nobody else's is taken for one */
+    uint64_t     sent, seen;
+    int64_t      sent_at;
+    int32_t      failed;
+} bfs_probe;
+
+ucs_status_t bfs_probe_serve(bfs_probe *probe, bfs_worker *worker); /* the worker takes probes */
+void         bfs_probe_send(bfs_probe *probe, bfs_context *context, const bfs_worker *target);
+int          bfs_probe_lost(bfs_probe *probe, const bfs_worker *target); /* it will never come: the queue is stuck */
+void         bfs_probe_close(bfs_probe *probe);
+
+static inline int bfs_probe_under_way(const bfs_probe *probe)
+{
+    return probe->seen != probe->sent;
+}
+
+/* ---- the client: client.c, run.c, am_client.c ---- */
 
 typedef struct bfs_client bfs_client;
 typedef struct bfs_group  bfs_group;
@@ -160,8 +194,9 @@ typedef struct bfs_link {
     ucp_ep_h         ep;
     int32_t          failed; /* ucs_status_t, atomic: UCS_OK while alive */
     int32_t          closed; /* the endpoint is no longer ours */
-    int32_t          mode;   /* BFS_BY_… */
+    int32_t          moved;  /* atomic: the server has another address; calls under way may end */
     int32_t          visible;
+    int32_t          shared; /* the server writes into our queue in shared memory */
     uint64_t         rendezvous_bytes;
     bfs_identity     remote;
     uint8_t         *hello; /* what a Hello on this link carries */
@@ -228,11 +263,14 @@ typedef struct bfs_client_stats {
 
 struct bfs_client {
     bfs_worker       worker;
-    pthread_mutex_t  lock;    /* guards everything below, and every use of the worker */
-    uint32_t         want;    /* atomic: threads that wait for the lock while somebody drives */
-    int32_t          driving; /* a thread makes progress for all */
-    int32_t          retired; /* atomic: never progressed again */
-    int32_t          shared_memory;
+    pthread_mutex_t  lock;       /* guards everything below, and every use of the worker */
+    uint32_t         want;       /* atomic: threads that wait for the lock while somebody drives */
+    int32_t          driving;    /* a thread makes progress for all */
+    int32_t          retired;    /* atomic: never progressed again */
+    int32_t          doomed;     /* links have failed whose endpoints are to be closed, outside of callbacks */
+    int64_t          busy_since; /* the worker cannot be armed, and does nothing, since then; 0: it can */
+    bfs_context     *context;
+    bfs_probe        probe;
     uint32_t         runners; /* threads inside bfs_run */
     bfs_group       *waiting; /* groups whose threads wait for the driver or sleep on the event descriptor */
     bfs_waiter       waiter;
@@ -241,6 +279,7 @@ struct bfs_client {
     uint32_t        *free_slots;
     uint32_t         free_slot_count;
     bfs_link        *links;
+    uint64_t         heard; /* replies over shared memory */
     uint64_t         rendezvous_bytes, rendezvous_tcp_bytes;
     bfs_client_stats stats;
 };
@@ -249,13 +288,14 @@ bfs_client  *bfs_client_open(bfs_context *context, uint64_t rendezvous_bytes, ui
                              uint32_t spin_polls, uint32_t yield_polls, int *status);
 void         bfs_client_retire(bfs_client *client); /* calls in flight end with BFS_CLOSED */
 void         bfs_client_close(bfs_client *client);  /* retires, waits for the runners, destroys the worker */
+void         bfs_client_bury(bfs_client *client);   /* destroys the worker of a retired client that nobody runs on */
 void         bfs_client_free(bfs_client *client); /* after close, when nobody knows the client or its links any more */
 bfs_call    *bfs_call_new(void);
 void         bfs_call_free(bfs_call *call);
 int          bfs_call_attach(bfs_client *client, bfs_call *call); /* → 0, or −1 when there is no slot left */
 void         bfs_call_detach(bfs_client *client, bfs_call *call);
 void         bfs_run(bfs_client *client, bfs_call *first, int64_t budget_ns);
-bfs_link    *bfs_link_by_address(bfs_client *client, const uint8_t *address, size_t bytes, int same_host, int *status);
+bfs_link    *bfs_link_by_address(bfs_client *client, const uint8_t *address, size_t bytes, int *status);
 void         bfs_link_describe(bfs_link *link);
 void         bfs_link_abort(bfs_link *link); /* ends what waits for the link; from any thread */
 void         bfs_link_close(bfs_link *link);
@@ -263,7 +303,7 @@ ucs_status_t bfs_link_send_raw(bfs_link *link, unsigned am, const void *header, 
 void         bfs_client_progress(bfs_client *client);
 void         bfs_client_read_stats(bfs_client *client, bfs_client_stats *stats);
 
-/* ---- am_server.c ---- */
+/* ---- the server ---- */
 
 typedef struct bfs_server bfs_server;
 
@@ -273,20 +313,31 @@ enum {
     BFS_PEER_CLOSED
 };
 
+/* A worker of a server: the one in use, or one that it has moved away from. See renew.c. */
+typedef struct bfs_port {
+    bfs_worker       worker;
+    bfs_server      *server;
+    struct bfs_port *next;
+    uint32_t         conns, reqs; /* that refer to it */
+    int32_t          told;        /* its clients know that the server has moved */
+} bfs_port;
+
 /*
- * A way back to one link of one client: an endpoint made to the address that a Hello brought. It lives as long as the link, beyond its sessions: UCX drops without a word what arrives for an endpoint
- * that is closed, so that the client could neither be told that its session is gone nor say Hello again.
+ * A way back to one link of one client: an endpoint made to the address that a Hello brought. It lives as long as the link, beyond its
+ * sessions: UCX drops without a word what arrives for an endpoint that is closed, so that the client could neither be told
+ * that its session is gone nor say Hello again.
  */
 typedef struct bfs_conn {
     ucp_ep_h         ep;
     bfs_server      *server;
+    bfs_port        *port;
     struct bfs_conn *next;
     bfs_identity     remote;
     uint64_t         rendezvous_bytes;
     uint32_t         peers;   /* sessions on it */
-    uint32_t         orphans; /* messages on it that will never end */
-    int32_t          mode;    /* BFS_BY_… */
-    int32_t          visible, failed, condemned;
+    int32_t          visible; /* the process can be looked at */
+    int32_t          shared;  /* it writes into our queue in shared memory */
+    int32_t          condemned, shut;
     char             transport[128];
 } bfs_conn;
 
@@ -304,7 +355,8 @@ enum {
     BFS_EVENT_HELLO,
     BFS_EVENT_RECEIVED,
     BFS_EVENT_REPLIED,
-    BFS_EVENT_GONE
+    BFS_EVENT_GONE,
+    BFS_EVENT_MOVED /* the server has another address */
 };
 
 typedef struct bfs_event {
@@ -334,6 +386,7 @@ enum {
 typedef struct bfs_req {
     struct bfs_req *next;
     bfs_server     *server;
+    bfs_port       *port; /* where it came in */
     bfs_peer       *peer;
     void           *data; /* UCX's descriptor: the payload itself when eager */
     uint64_t        data_bytes;
@@ -342,44 +395,83 @@ typedef struct bfs_req {
     uint64_t        bulk_bytes;
     uint32_t        index, header_bytes, reply_bytes;
     int32_t         state, data_state, has_bulk;
-    int32_t         held;  /* operations of UCX that still refer to this request although they were reported as ended */
-    void           *hello; /* buffer for a Hello's payload that came by rendezvous */
+    int32_t         held; /* operations of UCX that still refer to this request although they were reported as ended */
+    ucp_ep_h        hello_ep; /* where a Hello came by; may be gone since */
+    void           *hello;    /* buffer for a Hello's payload that came by rendezvous */
     uint8_t         header[BFS_FRAME_BYTES];
     uint8_t         reply[BFS_FRAME_BYTES];
 } bfs_req;
 
 typedef struct bfs_server_stats {
     uint64_t requests, replies, bytes_in, bytes_out, garbage, no_session, hellos, cancels, expired, peers_gone, dropped;
-    uint64_t connections, closed_connections, retired_endpoints, sleeps, yields;
+    uint64_t connections, closed_connections, sleeps, yields, probes, moves, stale_endpoints;
     uint64_t peers;
 } bfs_server_stats;
 
 struct bfs_server {
-    bfs_worker worker;
-    bfs_gate  *gate;
-    bfs_waiter waiter;
-    bfs_event *events, *spare; /* spare: the batch that Go reads now */
-    uint32_t   event_count, event_capacity, spare_capacity;
-    bfs_req  **reqs;
-    uint32_t   req_count, req_capacity;
-    bfs_req   *free_reqs;
-    bfs_req   *outbox, **outbox_end;
-    bfs_req   *done; /* answered, and Go knows it: to be released */
-    bfs_peer **peers;
-    uint32_t   peer_count, peer_capacity;
-    bfs_conn  *conns;
-    uint32_t   condemned; /* connections to be closed as soon as no callback is on the stack */
-    uint32_t   rounds;
-    uint32_t   visible_conns;
-    uint32_t   wake;       /* atomic: Submit or Stop wants the loop to return */
-    uint32_t   asleep;     /* atomic */
-    int32_t    watch_fd;   /* the service's own events, or −1 */
-    int32_t    watch_busy; /* it waits for some: Go wants to look for them now and then, and a sleep ends with them */
-    int32_t    watch_turn; /* the last poll ended for that */
-    int64_t    next_reap;
-    uint64_t   rendezvous_bytes, rendezvous_tcp_bytes;
+    bfs_context *context;
+    bfs_port    *port; /* in use */
+    bfs_port    *old;
+    bfs_gate    *gate;
+    bfs_waiter   waiter;
+    bfs_event   *events, *spare; /* spare: the batch that Go reads now */
+    uint32_t     event_count, event_capacity, spare_capacity;
+    bfs_req    **reqs;
+    uint32_t     req_count, req_capacity;
+    bfs_req     *free_reqs;
+    bfs_req     *outbox, **outbox_end;
+    bfs_req     *done; /* answered, and Go knows it: to be released */
+    bfs_peer   **peers;
+    uint32_t     peer_count, peer_capacity;
+    bfs_conn    *conns;
+    uint32_t     condemned; /* connections to be closed as soon as no callback is on the stack */
+    uint32_t     rounds;
+    uint32_t     visible_conns, shared_conns;
+    uint32_t     wake;       /* atomic: Submit or Stop wants the loop to return */
+    uint32_t     asleep;     /* atomic */
+    int32_t      watch_fd;   /* the service's own events, or −1 */
+    int32_t      watch_busy; /* it waits for some: Go wants to look for them now and then, and a sleep ends with them */
+    int32_t      watch_turn; /* the last poll ended for that */
+    int64_t      next_look;
+    int64_t      busy_since;          /* 0: the worker is not suspect */
+    uint64_t     heard, heard_before; /* requests over shared memory, and how many there were at the last look */
+    bfs_probe    probe;
+    uint64_t     rendezvous_bytes, rendezvous_tcp_bytes;
     bfs_server_stats stats;
 };
+
+/* ---- am_server.c ---- */
+
+ucs_status_t bfs_am_serve(bfs_port *port); /* a worker takes messages */
+void         bfs_server_flush(bfs_server *server);
+int          bfs_req_recv(bfs_req *req, void *dst); /* → 1 done, 0 later, < 0 ucs_status_t */
+void         bfs_req_release(bfs_req *req);
+
+/* ---- conn.c ---- */
+
+bfs_peer *bfs_peer_open(bfs_server *server, uint64_t client, bfs_conn *conn);
+bfs_peer *bfs_peer_of(bfs_server *server, uint32_t session, uint64_t client);
+void      bfs_peer_close(bfs_peer *peer);
+void      bfs_peer_unused(bfs_peer *peer);                         /* closed, and its last request is gone */
+bfs_conn *bfs_conn_of(bfs_server *server, ucp_ep_h ep);            /* NULL: none */
+bfs_conn *bfs_conn_to(bfs_server *server, const bfs_identity *id); /* to one link of one process; NULL: none */
+bfs_conn *bfs_conn_get(bfs_port *port, const bfs_identity *id, const uint8_t *address,
+                       ucp_ep_h from);                      /* likewise, or a new one */
+void      bfs_condemn(bfs_conn *conn, ucs_status_t status); /* it is to be closed; its sessions have failed */
+void      bfs_conn_sweep(bfs_server *server);               /* closes the condemned; in no callback */
+void      bfs_conn_close_all(bfs_server *server);
+
+/* ---- renew.c ---- */
+
+bfs_port *bfs_port_open(bfs_server *server, ucs_status_t *status);
+void      bfs_port_close(bfs_port *port);
+unsigned  bfs_ports_progress(bfs_server *server);
+void      bfs_ports_sweep(bfs_server *server); /* closes the old ones that nothing refers to */
+void      bfs_server_look(bfs_server *server, int suspect);
+void      bfs_server_busy(bfs_server *server);
+void      bfs_server_tell_moved(bfs_server *server); /* after BFS_EVENT_MOVED, when the new address is published */
+
+/* ---- server.c ---- */
 
 bfs_server *bfs_server_open(bfs_context *context, uint64_t rendezvous_bytes, uint64_t rendezvous_tcp_bytes,
                             uint32_t spin_polls, uint32_t yield_polls, int *status);
@@ -387,12 +479,9 @@ void        bfs_server_close(bfs_server *server);
 int         bfs_server_listen(bfs_server *server, const struct sockaddr_storage *address, socklen_t bytes, char *actual,
                               size_t actual_bytes);
 uint32_t bfs_server_poll(bfs_server *server); /* → number of events in spare; 0 after a wake-up, or while watch_busy */
-void     bfs_server_flush(bfs_server *server);
 void     bfs_server_drain(bfs_server *server, int64_t budget_ns);
 void     bfs_server_wake(bfs_server *server);
-int      bfs_req_recv(bfs_req *req, void *dst); /* → 1 done, 0 later, < 0 ucs_status_t */
-void     bfs_req_release(bfs_req *req);
-void     bfs_peer_close(bfs_peer *peer);
+void     bfs_event_add(bfs_server *server, uint32_t kind, uint32_t index, ucs_status_t status, uint32_t session);
 
 /* ---- memory.c ---- */
 

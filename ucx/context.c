@@ -52,24 +52,6 @@ __attribute__((constructor(101))) static void bfs_tame_ucx(void)
         ucs_global_opts_set_value("LOG_LEVEL", "fatal");
 }
 
-/*
- * UCX 1.13 lists its transports only in print. Where none is shared memory (UCX_TLS=tcp, say), endpoints within one host
- * may as well have error handling.
- */
-static int bfs_has_shared_memory(ucp_context_h context)
-{
-    char  *print  = NULL;
-    size_t size   = 0;
-    FILE  *stream = open_memstream(&print, &size);
-    if (stream == NULL)
-        return 1;
-    ucp_context_print_info(context, stream);
-    fclose(stream);
-    int found = strstr(print, "posix/") != NULL || strstr(print, "sysv/") != NULL || strstr(print, "xpmem/") != NULL;
-    free(print);
-    return found;
-}
-
 ucs_status_t bfs_context_open(bfs_context *context, const char *transports, const char *devices, uint32_t endpoints)
 {
     ucp_config_t *config;
@@ -80,6 +62,8 @@ ucs_status_t bfs_context_open(bfs_context *context, const char *transports, cons
         status = ucp_config_modify(config, "TLS", transports);
     if (status == UCS_OK && devices[0] != 0)
         status = ucp_config_modify(config, "NET_DEVICES", devices);
+    if (status == UCS_OK) /* else endpoints with error handling leave shared memory out */
+        status = ucp_config_modify(config, "MM_ERROR_HANDLING", "y");
     if (status == UCS_OK) {
         ucp_params_t params = {
             .field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_MT_WORKERS_SHARED |
@@ -93,13 +77,14 @@ ucs_status_t bfs_context_open(bfs_context *context, const char *transports, cons
     }
     ucp_config_release(config);
     if (status == UCS_OK)
-        context->shared_memory = bfs_has_shared_memory(context->ucp);
+        pthread_mutex_init(&context->opening, NULL);
     return status;
 }
 
 void bfs_context_close(bfs_context *context)
 {
     ucp_cleanup(context->ucp);
+    pthread_mutex_destroy(&context->opening);
 }
 
 const char *bfs_status_text(int status)

@@ -11,7 +11,6 @@ import "C"
 
 import (
 	"fmt"
-	"sync"
 	"unsafe"
 
 	"github.com/benchfs/benchfs/rpc"
@@ -69,9 +68,8 @@ func (c Config) withDefaults() Config {
 
 // Context is the process's hold on UCX: transports and devices are chosen once. Many transports and loops share one.
 type Context struct {
-	c       *C.bfs_context
-	config  Config
-	opening sync.Mutex // held while a worker is made
+	c      *C.bfs_context
+	config Config
 }
 
 // NewContext starts UCX (ucp_init). It reads UCX_* from the environment for what Config leaves open.
@@ -97,6 +95,3 @@ func (c *Context) Close() error {
 	}
 	return nil
 }
-
-// SharedMemory tells whether one of the transports that UCX may use is shared memory.
-func (c *Context) SharedMemory() bool { return c.c.shared_memory != 0 }

@@ -9,21 +9,48 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Without peer_mode UCX may use shared memory; with it, it silently does not, but tells when the peer is gone. */
-ucs_status_t bfs_ep_by_address(ucp_worker_h worker, const uint8_t *address, int peer_mode, ucp_err_handler_cb_t failed,
-                               void *arg, ucp_ep_h *ep)
+/*
+ * With UCX's error handling: an endpoint can be closed by force, and UCX tells when the peer is gone. UCX leaves shared memory out of such
+ * endpoints unless MM_ERROR_HANDLING is set, as bfs_context_open does.
+ */
+ucs_status_t bfs_ep_by_address(ucp_worker_h worker, const uint8_t *address, ucp_err_handler_cb_t failed, void *arg,
+                               ucp_ep_h *ep)
 {
     ucp_ep_params_t params = {
-        .field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE,
-        .address    = (const ucp_address_t *)address,
-        .err_mode   = UCP_ERR_HANDLING_MODE_NONE,
+        .field_mask =
+            UCP_EP_PARAM_FIELD_REMOTE_ADDRESS | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE | UCP_EP_PARAM_FIELD_ERR_HANDLER,
+        .address     = (const ucp_address_t *)address,
+        .err_mode    = UCP_ERR_HANDLING_MODE_PEER,
+        .err_handler = {.cb = failed, .arg = arg},
     };
-    if (peer_mode) {
-        params.field_mask |= UCP_EP_PARAM_FIELD_ERR_HANDLER;
-        params.err_mode    = UCP_ERR_HANDLING_MODE_PEER;
-        params.err_handler = (ucp_err_handler_t){.cb = failed, .arg = arg};
-    }
     return ucp_ep_create(worker, &params, ep);
+}
+
+static void bfs_on_copy_sent(void *request, ucs_status_t status, void *user)
+{
+    (void)status;
+    free(user);
+    ucp_request_free(request);
+}
+
+/* Sends a copy of a small header, and forgets about it. */
+ucs_status_t bfs_ep_send_copy(ucp_ep_h ep, unsigned am, const void *header, size_t bytes, unsigned flags)
+{
+    void *copy = malloc(bytes + 1);
+    if (copy == NULL)
+        return UCS_ERR_NO_MEMORY;
+    memcpy(copy, header, bytes);
+    ucp_request_param_t param = {
+        .op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_FLAGS,
+        .cb.send      = bfs_on_copy_sent,
+        .user_data    = copy,
+        .flags        = UCP_AM_SEND_FLAG_EAGER | flags,
+    };
+    ucs_status_ptr_t request = ucp_am_send_nbx(ep, am, copy, bytes, NULL, 0, &param);
+    if (UCS_PTR_IS_PTR(request))
+        return UCS_OK;
+    free(copy);
+    return UCS_PTR_STATUS(request);
 }
 
 /* The request is freed while it is under way: UCX then releases it at its end, or with the worker (it aborts otherwise). */
@@ -89,6 +116,12 @@ void bfs_ep_transport(ucp_ep_h ep, char *text, size_t bytes)
 int bfs_ep_only_tcp(const char *transport)
 {
     return strcmp(transport, "tcp") == 0;
+}
+
+int bfs_ep_shares_memory(const char *transport)
+{
+    return strstr(transport, "posix") != NULL || strstr(transport, "sysv") != NULL ||
+           strstr(transport, "xpmem") != NULL;
 }
 
 int bfs_resolve(const char *host, const char *port, int passive, struct sockaddr_storage *address, socklen_t *bytes,

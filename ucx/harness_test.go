@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -31,6 +32,8 @@ func TestMain(m *testing.M) {
 		serverChild()
 	case "client":
 		clientChild()
+	case "torn":
+		tornChild()
 	}
 }
 
@@ -77,6 +80,10 @@ func serverChild() {
 func answerParent(loop *ShardLoop, service *testService) {
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
+		if in.Text() == "address" {
+			fmt.Println(hex.EncodeToString(loop.Address()))
+			continue
+		}
 		done := make(chan string, 1)
 		if !loop.Submit(func() {
 			var usage syscall.Rusage
@@ -84,8 +91,8 @@ func answerParent(loop *ShardLoop, service *testService) {
 			cpu := time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 			s := loop.Stats()
 			done <- fmt.Sprintf("cpu=%d garbage=%d nosession=%d peers=%d gone=%d failed=%d expired=%d cancels=%d requests=%d "+
-				"refused=%d closed=%d connections=%d", cpu, s.Garbage, s.NoSession, s.Peers, service.gone, service.failed, s.Expired,
-				s.Cancels, s.Requests, s.RefusedCallers, s.ClosedConnections, s.Connections)
+				"refused=%d closed=%d connections=%d moves=%d probes=%d stale=%d", cpu, s.Garbage, s.NoSession, s.Peers, service.gone, service.failed, s.Expired,
+				s.Cancels, s.Requests, s.RefusedCallers, s.ClosedConnections, s.Connections, s.Moves, s.Probes, s.StaleEndpoints)
 		}) {
 			return
 		}
@@ -177,7 +184,12 @@ func (s *server) kill() {
 	}
 }
 
+// target is where the server is to be found now, which changes when its queue was stuck.
 func (s *server) target() rpc.Target {
+	if s.cmd.ProcessState == nil {
+		fmt.Fprintln(s.in, "address")
+		s.worker, _ = hex.DecodeString(s.line())
+	}
 	return rpc.Target{Peer: rpc.PeerID{Node: 1, Shard: 2}, SameHost: true, Worker: s.worker}
 }
 
@@ -207,30 +219,63 @@ func newTransport(t testing.TB, config Config) *Transport {
 	return tr
 }
 
+// connect dials and says Hello, again if need be: a worker whose queue a dead server has left stuck is given up when that is noticed.
 func connect(t testing.TB, tr *Transport, target rpc.Target) *client {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), soon)
+	for end := time.Now().Add(soon); ; {
+		c, err := tryConnect(t, tr, target, soon)
+		var lost *rpc.ConnectionError
+		if err == nil {
+			return c
+		}
+		if !errors.As(err, &lost) || time.Now().After(end) {
+			t.Fatalf("connecting: %v", err)
+		}
+	}
+}
+
+func tryConnect(t testing.TB, tr *Transport, target rpc.Target, within time.Duration) (*client, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	link, err := tr.Dial(ctx, target)
 	if err != nil {
-		t.Fatalf("dial: %v", err)
+		return nil, err
 	}
 	c := &client{t: t, tr: tr, link: link, id: rand.Uint64()}
-	c.hello()
+	if err := c.tryHello(within); err != nil {
+		link.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// reach connects to the server wherever it is by then.
+func (s *server) reach(tr *Transport) *client {
+	s.t.Helper()
+	var c *client
+	eventually(s.t, "the server is reached", func() bool {
+		var err error
+		c, err = tryConnect(s.t, tr, s.target(), time.Second)
+		return err == nil
+	})
 	return c
 }
 
 func (c *client) hello() {
 	c.t.Helper()
+	if err := c.tryHello(soon); err != nil {
+		c.t.Fatalf("hello: %v", err)
+	}
+}
+
+func (c *client) tryHello(within time.Duration) error {
 	call := c.tr.NewCall()
 	defer c.tr.FreeCall(call)
 	call.Link, call.Header, call.Out = c.link, rpc.Header{Type: rpc.MsgHello, Client: c.id}, c.tr.Address()
 	call.Body = append(call.Body[:0], "hello"...)
-	c.tr.Run(time.Now().Add(soon), []*rpc.Call{call})
-	if call.Err != nil {
-		c.t.Fatalf("hello: %v", call.Err)
-	}
+	c.tr.Run(time.Now().Add(within), []*rpc.Call{call})
 	c.session = call.Reply.Session
+	return call.Err
 }
 
 func (c *client) call(msg rpc.MsgType, body, out, in []byte) *rpc.Call {

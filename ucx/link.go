@@ -35,7 +35,8 @@ func (l *Link) Info() rpc.LinkInfo { return l.info }
 // Alive implements rpc.Link.
 func (l *Link) Alive() bool {
 	return !l.closed.Load() && !retired(l.c.client) &&
-		atomic.LoadInt32((*int32)(unsafe.Pointer(&l.c.failed))) == C.UCS_OK
+		atomic.LoadInt32((*int32)(unsafe.Pointer(&l.c.failed))) == C.UCS_OK &&
+		atomic.LoadInt32((*int32)(unsafe.Pointer(&l.c.moved))) == 0
 }
 
 // Close implements rpc.Link. It does not wait for the peer. Calls in flight on the link fail with a *rpc.ConnectionError.
@@ -70,7 +71,6 @@ func (t *Transport) Dial(ctx context.Context, target rpc.Target) (rpc.Link, erro
 		if target.Worker, err = askGate(ctx, deadline, target.Socket, remote); err != nil {
 			return nil, err
 		}
-		target.SameHost = false
 	}
 	if link.c, err = linkByAddress(client, target, remote); err != nil {
 		return nil, err
@@ -138,11 +138,8 @@ func remoteName(target rpc.Target) string {
 }
 
 func linkByAddress(client *C.bfs_client, target rpc.Target, remote string) (*C.bfs_link, error) {
-	var status, sameHost C.int
-	if target.SameHost {
-		sameHost = 1
-	}
-	c := C.bfs_link_by_address(client, (*C.uint8_t)(pointer(target.Worker)), C.size_t(len(target.Worker)), sameHost, &status)
+	var status C.int
+	c := C.bfs_link_by_address(client, (*C.uint8_t)(pointer(target.Worker)), C.size_t(len(target.Worker)), &status)
 	if c == nil {
 		return nil, &rpc.ConnectionError{Remote: remote, Reason: statusText(int(status))}
 	}

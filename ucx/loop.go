@@ -25,15 +25,20 @@ const (
 	drainAtMost = time.Second
 )
 
-// LoopOptions is for settings of one loop; so far there are none beside those of the Context.
-type LoopOptions struct{}
+// LoopOptions are settings of one loop.
+type LoopOptions struct {
+	// Moved is called, on a goroutine of its own, when the shard has gone over to another worker because its own was stuck (see
+	// renew.c): address is what Address returns from now on. When it returns, clients are told to look for the new address, so it is to
+	// publish it first.
+	Moved func(address []byte)
+}
 
 // ShardLoop is the server's side: one worker, driven by the goroutine in Run, which alone calls the service.
 type ShardLoop struct {
 	c       *C.bfs_server // owned by Run's goroutine, but see mu
 	service rpc.Service
 	poller  rpc.Poller // the service, if it waits for more than the network
-	address []byte
+	moved   func(address []byte)
 
 	requests []*request // by index of the C request
 	peers    []*peer    // by slot
@@ -46,10 +51,11 @@ type ShardLoop struct {
 	running bool
 	ended   bool
 	last    LoopStats // when ended
+	address []byte
 }
 
 // NewShardLoop makes the worker of a shard; it serves once Run is called.
-func (c *Context) NewShardLoop(service rpc.Service, _ LoopOptions) (*ShardLoop, error) {
+func (c *Context) NewShardLoop(service rpc.Service, options LoopOptions) (*ShardLoop, error) {
 	var status C.int
 	o := c.config
 	server := C.bfs_server_open(c.c, C.uint64_t(o.RendezvousBytes), C.uint64_t(o.RendezvousTCPBytes),
@@ -57,8 +63,7 @@ func (c *Context) NewShardLoop(service rpc.Service, _ LoopOptions) (*ShardLoop, 
 	if server == nil {
 		return nil, &rpc.TransportError{Remote: "UCX", Reason: statusText(int(status))}
 	}
-	address := C.GoBytes(unsafe.Pointer(server.worker.address), C.int(server.worker.address_bytes))
-	l := &ShardLoop{c: server, service: service, address: address}
+	l := &ShardLoop{c: server, service: service, moved: options.Moved, address: currentAddress(server)}
 	if p, ok := service.(rpc.Poller); ok && p.EventFD() >= 0 {
 		l.poller = p
 		server.watch_fd = C.int32_t(p.EventFD())
@@ -66,8 +71,17 @@ func (c *Context) NewShardLoop(service rpc.Service, _ LoopOptions) (*ShardLoop, 
 	return l, nil
 }
 
-// Address is what rpc.Target.Worker wants: this process's identity and the UCX worker address.
-func (l *ShardLoop) Address() []byte { return l.address }
+func currentAddress(server *C.bfs_server) []byte {
+	worker := &server.port.worker
+	return C.GoBytes(unsafe.Pointer(worker.address), C.int(worker.address_bytes))
+}
+
+// Address is what rpc.Target.Worker wants: this process's identity and the UCX worker address. LoopOptions.Moved tells when it changes.
+func (l *ShardLoop) Address() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.address
+}
 
 // Listen opens a port at which clients that know no more than "host:port" are told the worker address; "host:0" chooses a
 // port, an empty host means all interfaces. It returns the address in use. To be called before Run, once.
@@ -207,9 +221,25 @@ func (l *ShardLoop) dispatch(event C.bfs_event) {
 			l.service.Gone(p)
 			p.Close()
 		}
+	case C.BFS_EVENT_MOVED:
+		l.publishMove()
 	}
 	if l.replies >= repliesAtOnce {
 		l.replies = 0
 		C.bfs_server_flush(l.c)
 	}
+}
+
+// publishMove lets the new address be published, and then tells the clients.
+func (l *ShardLoop) publishMove() {
+	address := currentAddress(l.c)
+	l.mu.Lock()
+	l.address = address
+	l.mu.Unlock()
+	go func() {
+		if l.moved != nil {
+			l.moved(address)
+		}
+		l.Submit(func() { C.bfs_server_tell_moved(l.c) })
+	}()
 }

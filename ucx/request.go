@@ -174,9 +174,11 @@ type LoopStats struct {
 	PeersGone         uint64 `json:"peers_gone"`
 	Connections       uint64 `json:"connections"` // endpoints to clients, in all
 	ClosedConnections uint64 `json:"closed_connections"`
-	Callers           uint64 `json:"callers"`           // at the port: told the worker address
-	RefusedCallers    uint64 `json:"refused_callers"`   // at the port: said something else, or nothing
-	RetiredEndpoints  uint64 `json:"retired_endpoints"` // of dead local clients, with messages that will never end
+	Callers           uint64 `json:"callers"`         // at the port: told the worker address
+	RefusedCallers    uint64 `json:"refused_callers"` // at the port: said something else, or nothing
+	Probes            uint64 `json:"probes"`          // messages to itself: is the queue in shared memory stuck?
+	StaleEndpoints    uint64 `json:"stale_endpoints"` // that clients had left behind, and that were passed over
+	Moves             uint64 `json:"moves"`           // it was, and another worker took over
 	Sleeps            uint64 `json:"sleeps"`
 	Yields            uint64 `json:"yields"`
 }
@@ -215,7 +217,9 @@ func (l *ShardLoop) statsLocked() LoopStats {
 		PeersGone:         load(&s.peers_gone),
 		Connections:       load(&s.connections),
 		ClosedConnections: load(&s.closed_connections),
-		RetiredEndpoints:  load(&s.retired_endpoints),
+		Probes:            load(&s.probes),
+		Moves:             load(&s.moves),
+		StaleEndpoints:    load(&s.stale_endpoints),
 		Sleeps:            load(&s.sleeps),
 		Yields:            load(&s.yields),
 	}

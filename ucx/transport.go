@@ -73,9 +73,6 @@ func (c *Context) NewIdleTransport() *Transport {
 func (t *Transport) startLocked() error {
 	var status C.int
 	o := t.context.config
-	// UCX makes one worker of a context at a time.
-	t.context.opening.Lock()
-	defer t.context.opening.Unlock()
 	client := C.bfs_client_open(t.context.c, C.uint64_t(o.RendezvousBytes), C.uint64_t(o.RendezvousTCPBytes),
 		C.uint32_t(o.SpinPolls), C.uint32_t(o.YieldPolls), &status)
 	if client == nil {
@@ -94,6 +91,9 @@ func (t *Transport) current() (*C.bfs_client, error) {
 		return nil, &rpc.TransportError{Remote: "UCX", Reason: "the transport is closed"}
 	}
 	if n := len(t.workers.list); n == 0 || retired(t.workers.list[n-1]) {
+		for _, client := range t.workers.list {
+			C.bfs_client_bury(client)
+		}
 		if err := t.startLocked(); err != nil {
 			return nil, err
 		}

@@ -25,16 +25,20 @@ static ucs_status_t bfs_worker_address(bfs_worker *worker)
     return worker->address != NULL ? UCS_OK : UCS_ERR_NO_MEMORY;
 }
 
-ucs_status_t bfs_worker_open(bfs_worker *worker, ucp_context_h context, ucs_thread_mode_t mode)
+ucs_status_t bfs_worker_open(bfs_worker *worker, bfs_context *context, ucs_thread_mode_t mode)
 {
     ucp_worker_params_t params = {
         .field_mask  = UCP_WORKER_PARAM_FIELD_THREAD_MODE,
         .thread_mode = mode,
     };
     memset(worker, 0, sizeof(*worker));
-    ucs_status_t status = ucp_worker_create(context, &params, &worker->ucp);
-    if (status != UCS_OK)
+    pthread_mutex_lock(&context->opening);
+    ucs_status_t status = ucp_worker_create(context->ucp, &params, &worker->ucp);
+    pthread_mutex_unlock(&context->opening);
+    if (status != UCS_OK) {
+        worker->ucp = NULL;
         return status;
+    }
     ucp_worker_attr_t attr = {.field_mask = UCP_WORKER_ATTR_FIELD_MAX_AM_HEADER};
     status                 = ucp_worker_query(worker->ucp, &attr);
     if (status == UCS_OK && attr.max_am_header < BFS_FRAME_BYTES + sizeof(uint64_t))

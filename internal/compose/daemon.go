@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -24,12 +25,14 @@ import (
 type Daemon struct {
 	cfg    *config.Config
 	log    *slog.Logger
-	record registry.Record
 	ready  chan struct{}
 	ends   closers
 	shards []*server.Shard
 	loops  []*ucx.ShardLoop
 	peers  *rpc.Pool
+
+	mu     sync.Mutex // guards what follows
+	record registry.Record
 	public *registry.Publication
 
 	loopsEnded sync.WaitGroup
@@ -53,7 +56,11 @@ func StartDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger) (*Da
 func (d *Daemon) Ready() <-chan struct{} { return d.ready }
 
 // Record is what the node has published of itself.
-func (d *Daemon) Record() registry.Record { return d.record }
+func (d *Daemon) Record() registry.Record {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.record
+}
 
 func (d *Daemon) start(ctx context.Context) error {
 	cfg := d.cfg
@@ -160,7 +167,7 @@ func (d *Daemon) startShard(network *ucx.Context, m *layout.Map, number uint32, 
 	}
 	parts.share(&options)
 	shard := server.New(options)
-	loop, err := network.NewShardLoop(shard, ucx.LoopOptions{})
+	loop, err := network.NewShardLoop(shard, ucx.LoopOptions{Moved: func(address []byte) { d.moved(number, address) }})
 	if err != nil {
 		return err
 	}
@@ -176,8 +183,23 @@ func (d *Daemon) startShard(network *ucx.Context, m *layout.Map, number uint32, 
 	return nil
 }
 
+// moved publishes the new address of a shard.
+func (d *Daemon) moved(number uint32, address []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.log.Warn("a client's death or standstill has blocked a shard's queue; another one is used from now on", "shard", number)
+	d.record.Workers = slices.Clone(d.record.Workers) // others may be reading the list as it was
+	d.record.Workers[number-d.record.FirstShard] = address
+	if d.public == nil {
+		return
+	}
+	if err := d.public.Update(d.record); err != nil {
+		d.log.Error("the shard's new address could not be published", "shard", number, "error", err)
+	}
+}
+
 func (d *Daemon) describe() []byte {
-	text, err := json.Marshal(d.record)
+	text, err := json.Marshal(d.Record())
 	if err != nil {
 		return nil
 	}
@@ -207,6 +229,11 @@ func (d *Daemon) publish() error {
 	if d.cfg.Cluster.RegistryDir == "" {
 		return nil
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i, loop := range d.loops { // where they are by now
+		d.record.Workers[i] = loop.Address()
+	}
 	var err error
 	d.public, err = registry.Publish(d.cfg.Cluster.RegistryDir, d.record)
 	return err
@@ -232,8 +259,12 @@ func (d *Daemon) Stop(ctx context.Context) error {
 
 func (d *Daemon) stop() {
 	d.stopOnce.Do(func() {
-		if d.public != nil {
-			d.stopErr = d.public.Withdraw()
+		d.mu.Lock()
+		public := d.public
+		d.public = nil
+		d.mu.Unlock()
+		if public != nil {
+			d.stopErr = public.Withdraw()
 		}
 		for _, shard := range d.shards {
 			shard.Stop()

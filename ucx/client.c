@@ -1,0 +1,314 @@
+/* The client itself, from its start to its end: its calls' slots, its worker, its links. */
+#define _GNU_SOURCE
+#include "client.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+/* ---- calls ---- */
+
+bfs_call *bfs_call_new(void)
+{
+    bfs_call *call = aligned_alloc(64, (sizeof(bfs_call) + 63) / 64 * 64);
+    if (call != NULL)
+        memset(call, 0, sizeof(*call));
+    return call;
+}
+
+void bfs_call_free(bfs_call *call)
+{
+    free(call);
+}
+
+/* Room for one more call; the list of free slots is as large as the table. */
+static void bfs_grow_slots(bfs_client *client)
+{
+    uint32_t   capacity = client->slot_capacity ? client->slot_capacity * 2 : 64;
+    bfs_call **slots    = realloc(client->slots, capacity * sizeof(*slots));
+    if (slots == NULL)
+        return;
+    client->slots        = slots;
+    uint32_t *free_slots = realloc(client->free_slots, capacity * sizeof(*free_slots));
+    if (free_slots == NULL)
+        return;
+    client->free_slots    = free_slots;
+    client->slot_capacity = capacity;
+}
+
+int bfs_call_attach(bfs_client *client, bfs_call *call)
+{
+    int result = -1;
+    bfs_lock(client);
+    if (!client->retired && client->free_slot_count == 0 && client->slot_count == client->slot_capacity &&
+        client->slot_capacity < 1U << BFS_SLOT_BITS)
+        bfs_grow_slots(client);
+    if (client->free_slot_count > 0 || client->slot_count < client->slot_capacity) {
+        call->slot = client->free_slot_count > 0 ? client->free_slots[--client->free_slot_count] : client->slot_count++;
+        client->slots[call->slot] = call;
+        result                    = 0;
+    }
+    bfs_unlock(client);
+    return result;
+}
+
+void bfs_call_detach(bfs_client *client, bfs_call *call)
+{
+    bfs_lock(client);
+    if (client->slots != NULL) {
+        client->slots[call->slot]                     = NULL;
+        client->free_slots[client->free_slot_count++] = call->slot;
+    }
+    bfs_unlock(client);
+}
+
+/* ---- the client ---- */
+
+bfs_client *bfs_client_open(bfs_context *context, uint64_t rendezvous_bytes, uint64_t rendezvous_tcp_bytes,
+                            uint32_t spin_polls, uint32_t yield_polls, int *status)
+{
+    bfs_client *client = calloc(1, sizeof(*client));
+    *status            = UCS_ERR_NO_MEMORY;
+    if (client == NULL)
+        return NULL;
+    *status = bfs_worker_open(&client->worker, context, UCS_THREAD_MODE_SERIALIZED);
+    if (*status != UCS_OK) {
+        free(client);
+        return NULL;
+    }
+    *status = bfs_am_answer(client);
+    if (*status != UCS_OK) {
+        bfs_worker_close(&client->worker);
+        free(client);
+        return NULL;
+    }
+    pthread_mutex_init(&client->lock, NULL);
+    bfs_waiter_init(&client->waiter, spin_polls, yield_polls);
+    client->context              = context;
+    client->rendezvous_bytes     = rendezvous_bytes;
+    client->rendezvous_tcp_bytes = rendezvous_tcp_bytes;
+    return client;
+}
+
+void bfs_client_retire(bfs_client *client)
+{
+    bfs_lock(client);
+    bfs_retire_locked(client);
+    bfs_unlock(client);
+}
+
+/* Waits for the threads inside bfs_run: all their calls are over, they only have to notice. */
+static void bfs_wait_runners(bfs_client *client)
+{
+    struct timespec pause = {.tv_nsec = 50000};
+    bfs_lock(client);
+    while (client->runners > 0) {
+        for (bfs_group *group = client->waiting; group != NULL; group = group->next)
+            bfs_group_wake(client, group);
+        bfs_unlock(client);
+        nanosleep(&pause, NULL);
+        bfs_lock(client);
+    }
+    bfs_unlock(client);
+}
+
+/* Destroys the worker. Nobody is in bfs_run, and nobody comes any more. */
+static void bfs_client_end(bfs_client *client)
+{
+    bfs_probe_close(&client->probe);
+    bfs_worker_close(&client->worker);
+    for (uint32_t i = 0; i < client->slot_count; i++) {
+        if (client->slots[i] != NULL && client->slots[i]->state == BFS_ZOMBIE)
+            free(client->slots[i]);
+    }
+    free(client->slots);
+    free(client->free_slots);
+    client->slots      = NULL;
+    client->free_slots = NULL;
+    client->slot_count = client->slot_capacity = client->free_slot_count = 0;
+}
+
+void bfs_client_bury(bfs_client *client)
+{
+    bfs_lock(client);
+    if (client->retired && client->runners == 0 && client->worker.ucp != NULL)
+        bfs_client_end(client);
+    bfs_unlock(client);
+}
+
+void bfs_client_close(bfs_client *client)
+{
+    bfs_client_retire(client);
+    bfs_wait_runners(client);
+    bfs_lock(client);
+    if (client->worker.ucp != NULL) {
+        if (client->stats.abandoned == 0) { /* else progress could write into memory that is no longer ours */
+            for (bfs_link *link = client->links; link != NULL; link = link->next)
+                bfs_leave(link, 0);
+            for (int i = 0; i < BFS_DRAIN_POLLS; i++)
+                ucp_worker_progress(client->worker.ucp);
+        }
+        bfs_client_end(client);
+    }
+    bfs_unlock(client);
+}
+
+void bfs_client_free(bfs_client *client)
+{
+    for (bfs_link *link = client->links; link != NULL;) {
+        bfs_link *next = link->next;
+        free(link->hello);
+        free(link);
+        link = next;
+    }
+    pthread_mutex_destroy(&client->lock);
+    free(client);
+}
+
+void bfs_client_progress(bfs_client *client)
+{
+    bfs_lock(client);
+    for (int i = 0; i < 16 && !client->retired; i++)
+        bfs_progress(client);
+    bfs_unlock(client);
+}
+
+void bfs_client_read_stats(bfs_client *client, bfs_client_stats *stats)
+{
+    bfs_lock(client);
+    *stats = client->stats;
+    bfs_unlock(client);
+}
+
+/* ---- links ---- */
+
+/*
+ * What tells this link from all others of the process, by which a server knows the process: also from those of the program that it was before
+ * an exec, and of another copy of this library.
+ */
+static uint64_t bfs_link_number(void)
+{
+    static uint64_t count; /* atomic */
+    uint64_t        number;
+    if (getrandom(&number, sizeof(number), GRND_NONBLOCK) == sizeof(number))
+        return number;
+    return ((uint64_t)bfs_now() << 16) + __atomic_add_fetch(&count, 1, __ATOMIC_RELAXED);
+}
+
+static bfs_link *bfs_link_new(bfs_client *client)
+{
+    bfs_link *link = calloc(1, sizeof(*link));
+    if (link == NULL)
+        return NULL;
+    link->hello_bytes = client->worker.address_bytes;
+    link->hello       = malloc(link->hello_bytes);
+    if (link->hello == NULL) {
+        free(link);
+        return NULL;
+    }
+    memcpy(link->hello, client->worker.address, link->hello_bytes);
+    bfs_identity *id       = (bfs_identity *)link->hello;
+    id->link               = bfs_link_number();
+    link->client           = client;
+    link->rendezvous_bytes = client->rendezvous_bytes;
+    return link;
+}
+
+static bfs_link *bfs_link_keep(bfs_client *client, bfs_link *link, ucs_status_t status)
+{
+    if (status != UCS_OK) {
+        free(link->hello);
+        free(link);
+        return NULL;
+    }
+    link->next    = client->links;
+    client->links = link;
+    return link;
+}
+
+bfs_link *bfs_link_by_address(bfs_client *client, const uint8_t *address, size_t bytes, int *status)
+{
+    bfs_identity remote;
+    *status = UCS_ERR_INVALID_ADDR;
+    if (bytes <= sizeof(remote))
+        return NULL;
+    memcpy(&remote, address, sizeof(remote));
+    if (remote.magic != BFS_IDENTITY_MAGIC || remote.address_bytes != bytes - sizeof(remote))
+        return NULL;
+    int visible = bfs_identity_visible(&remote);
+    *status     = UCS_ERR_UNREACHABLE;
+    if (visible && bfs_identity_dead(&remote))
+        return NULL;
+    *status        = UCS_ERR_NO_MEMORY;
+    bfs_link *link = bfs_link_new(client);
+    if (link == NULL)
+        return NULL;
+    link->remote  = remote;
+    link->visible = visible;
+    bfs_lock(client);
+    *status = client->retired ? UCS_ERR_CANCELED
+                              : bfs_ep_by_address(client->worker.ucp, address + sizeof(remote), bfs_on_link_failed,
+                                                  link, &link->ep);
+    link    = bfs_link_keep(client, link, (ucs_status_t)*status);
+    bfs_unlock(client);
+    return link;
+}
+
+/* Reads from UCX what the link runs over, and chooses the rendezvous threshold by it. */
+void bfs_link_describe(bfs_link *link)
+{
+    bfs_lock(link->client);
+    if (!link->closed && link->failed == UCS_OK && !link->client->retired) {
+        bfs_ep_transport(link->ep, link->transport, sizeof(link->transport));
+        link->shared = bfs_ep_shares_memory(link->transport);
+        link->rendezvous_bytes =
+            bfs_ep_only_tcp(link->transport) ? link->client->rendezvous_tcp_bytes : link->client->rendezvous_bytes;
+    }
+    bfs_unlock(link->client);
+}
+
+void bfs_link_abort(bfs_link *link)
+{
+    bfs_client *client = link->client;
+    bfs_lock(client);
+    if (!client->retired && !link->closed) {
+        bfs_link_failed(client, link, UCS_ERR_CANCELED);
+        bfs_link_shut(link);
+        for (uint32_t i = 0; i < client->slot_count; i++) {
+            bfs_call *call = client->slots[i];
+            if (call != NULL && call->state == BFS_ACTIVE && call->link == link && call->kind == BFS_CALL_FLUSH)
+                bfs_give_up(client, call);
+        }
+    }
+    bfs_unlock(client);
+}
+
+void bfs_link_close(bfs_link *link)
+{
+    bfs_client *client = link->client;
+    bfs_lock(client);
+    if (!link->closed && !client->retired) {
+        int busy = 0;
+        for (uint32_t i = 0; i < client->slot_count && !busy; i++)
+            busy = client->slots[i] != NULL && client->slots[i]->state == BFS_ACTIVE && client->slots[i]->link == link;
+        bfs_leave(link, busy);
+        bfs_link_failed(client, link, UCS_ERR_CANCELED);
+        for (int i = 0; i < 16 && !client->retired; i++)
+            bfs_progress(client);
+    }
+    bfs_unlock(client);
+}
+
+/* Sends a header that nobody has checked: how tests play a defective client. */
+ucs_status_t bfs_link_send_raw(bfs_link *link, unsigned am, const void *header, size_t header_bytes)
+{
+    bfs_lock(link->client);
+    ucs_status_t status = link->closed || link->client->retired
+                              ? UCS_ERR_CANCELED
+                              : bfs_ep_send_copy(link->ep, am, header, header_bytes, UCP_AM_SEND_FLAG_REPLY);
+    for (int i = 0; i < 100 && status == UCS_OK && !link->client->retired; i++)
+        bfs_progress(link->client);
+    bfs_unlock(link->client);
+    return status;
+}
