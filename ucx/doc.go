@@ -19,9 +19,13 @@
 //
 // # Failure
 //
-// Between hosts endpoints have UCX's error handling (peer mode). Within a host they must not, because UCX then silently
-// uses TCP instead of shared memory: a death is noticed by looking at the process, whose pid and start time every worker
-// address of this package carries in front.
+// Endpoints have UCX's error handling (peer mode), also within a host: MM_ERROR_HANDLING makes UCX use shared memory for such
+// endpoints, which it would silently leave out otherwise. UCX notices a death on the same host late; it is noticed by looking at
+// the process, whose pid and start time every worker address of this package carries in front.
+//
+// Over shared memory a worker has one queue for all that write to it, and one writer that dies or stands still in the middle of a
+// message stops it for good. Servers and clients look after their queues (probe.c) and go over to another worker (renew.c,
+// am_client.c); LoopOptions.Moved tells a server's owner its new address.
 //
 // # Ports
 //

@@ -53,7 +53,7 @@ type At = inode.Ino
 
 // Options says what a Client works with. Pools and Map are required.
 type Options struct {
-	Pools       []*rpc.Pool // one a client worker; they stay the caller's, who closes them after Close
+	Pools       []*rpc.Pool // one a client worker; Close ends their connections, the transports stay the caller's
 	Map         *layout.Map
 	Node        int  // id of the node that this process runs on, for the layout strategy "local"; −1: none
 	Distributed bool // what Client.Distributed answers
@@ -244,6 +244,11 @@ func (c *Client) Close(ctx context.Context) (stillOpen int, err error) {
 	}
 	for _, l := range c.lanes {
 		l.drain()
+	}
+	for _, p := range c.o.Pools { // the shards are told Bye, and forget the client
+		if closeErr := p.CloseAll(); closeErr != nil && err == nil {
+			err = closeErr
+		}
 	}
 	return stillOpen, err
 }

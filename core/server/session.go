@@ -127,13 +127,14 @@ func (s *Shard) dropClient(client uint64) {
 	s.purge()
 }
 
-// checkClients drops the clients whose process has ended (seen on this host) or whose grace time is over (elsewhere).
+// checkClients drops the clients whose process has ended (seen on this host) or whose grace time is over (elsewhere). One that runs on this
+// host may be without a connection for as long as it likes: it notices only when it makes its next call.
 func (s *Shard) checkClients(now time.Time) {
 	for id, state := range s.clients {
-		if !state.ended() && (state.sessions > 0 || now.Sub(state.since) < s.o.Grace) {
-			continue
+		away := state.sessions == 0 && !state.local && now.Sub(state.since) >= s.o.Grace
+		if away || state.ended() {
+			s.lose(id)
 		}
-		s.lose(id)
 	}
 }
 
