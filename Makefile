@@ -163,7 +163,7 @@ test-preload: build deps-test ## unmodified programs under the interposer, compa
 test-locks: build ## advisory locks between processes
 	@scripts/test.sh locks
 
-fuzz: deps ## each fuzz target of scripts/fuzz-targets.txt, FUZZTIME (20s) each
+fuzz: deps ## each fuzz target of scripts/fuzz-targets.txt; FUZZTIME=10m for longer
 	@scripts/test.sh fuzz
 
 lint: deps deps-lint ## gofmt, vet, staticcheck, clang-format, shellcheck

@@ -6,7 +6,6 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
 GO=${GO:-go}
-FUZZTIME=${FUZZTIME:-20s}
 failed=()
 
 # step NAME COMMAND…
@@ -64,11 +63,13 @@ run_rest() {
     done
 }
 
+# By number of runs: a time limit makes Go's fuzzing fail at its end now and then (golang.org/issue/75804). Minimizing is for what was found,
+# and would eat the runs.
 run_fuzz() {
-    local package target
-    while read -r package target; do
+    local package target runs
+    while read -r package target runs; do
         case $package in '' | '#'*) continue ;; esac
-        step "fuzz $package $target" "$GO" test -run '^$' -fuzz "^$target\$" -fuzztime "$FUZZTIME" -timeout 5m "$package" </dev/null
+        step "fuzz $package $target" "$GO" test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-$runs}" -fuzzminimizetime 10x -timeout 5m "$package" </dev/null
     done <scripts/fuzz-targets.txt
 }
 

@@ -74,9 +74,15 @@ func TestFuzzTargetsAreListed(t *testing.T) {
 		}
 	}
 	for _, line := range strings.Split(read(t, "scripts/fuzz-targets.txt"), "\n") {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-			listed = append(listed, line)
+		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
+			continue
 		}
+		words := strings.Fields(line)
+		if len(words) != 3 || !regexp.MustCompile(`^[1-9][0-9]*x$`).MatchString(words[2]) {
+			t.Errorf("scripts/fuzz-targets.txt: %q is not package, target and a number of runs", line)
+			continue
+		}
+		listed = append(listed, words[0]+" "+words[1])
 	}
 	slices.Sort(found)
 	slices.Sort(listed)
