@@ -21,6 +21,8 @@ import (
 const (
 	// repliesAtOnce is how many answers a batch may gather before they are sent: a long batch must not hold back its first.
 	repliesAtOnce = 8
+	// turnsAtOnce is how many batches, each a microsecond or a few, are served before the loop steps aside.
+	turnsAtOnce = 256
 	// drainAtMost bounds how long a stopping loop waits for its last answers to leave.
 	drainAtMost = time.Second
 )
@@ -97,7 +99,11 @@ func (l *ShardLoop) Listen(hostport string) (actual string, err error) {
 	return C.GoString(&text[0]), nil
 }
 
-// Run serves on the calling goroutine, which it locks to its thread, until Stop. It then frees the worker.
+// Run serves on the calling goroutine until Stop. It then frees the worker.
+//
+// Now and then it steps aside, with nobody else in line as a rule: a goroutine that never yields looks to Go's monitor like one that hangs.
+// The monitor then stays awake, wakes up thousands of times a second, and takes the processor away whenever it finds the goroutine in
+// C. To step aside is 80 ns for a goroutine that is not locked to its thread, and 11 µs for one that is, so it is not.
 func (l *ShardLoop) Run() {
 	l.mu.Lock()
 	if l.ended || l.running {
@@ -106,10 +112,13 @@ func (l *ShardLoop) Run() {
 	}
 	l.running = true
 	l.mu.Unlock()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	for {
+	rested := uint64(0)
+	for turn := uint(1); ; turn++ {
 		n := C.bfs_server_poll(l.c)
+		if rest := uint64(l.c.waiter.sleeps + l.c.waiter.yields); rest != rested || turn%turnsAtOnce == 0 {
+			rested = rest
+			runtime.Gosched()
+		}
 		if n > 0 {
 			for _, event := range unsafe.Slice(l.c.spare, int(n)) {
 				l.dispatch(event)

@@ -1,6 +1,6 @@
 // Package server is a shard: it answers the messages of rpc out of one meta.Shard and one store.Store.
 //
-// A [Shard] is passive. Its transport's loop calls it on one thread (the shard's thread: a goroutine locked to an OS thread over
+// A [Shard] is passive. Its transport's loop calls it on one thread at a time (the shard's thread: one goroutine over
 // UCX, the caller's own goroutine under a lock in process), and nothing in it blocks. Whatever has to wait for
 // other shards or for the medium runs in a goroutine that comes back to the shard's thread through rpc.Loop.Submit:
 //

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -100,6 +101,10 @@ func (d *Daemon) start(ctx context.Context) error {
 	d.ends.add(network.Close)
 	if err := d.connectPeers(network, secret, host); err != nil {
 		return err
+	}
+	// A shard keeps a processor (P) of Go's while it polls in C: there must be others for what runs beside.
+	if procs := runtime.NumCPU() + int(perNode); runtime.GOMAXPROCS(0) < procs {
+		runtime.GOMAXPROCS(procs)
 	}
 	for i := range perNode {
 		if err := d.startShard(network, m, node*perNode+i, secret, host); err != nil {

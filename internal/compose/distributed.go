@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -55,6 +56,11 @@ func distributed(ctx context.Context, cfg *config.Config, p Process, ends *close
 	lay, err := clientLayout(cfg, m)
 	if err != nil {
 		return nil, err
+	}
+	// A thread keeps a processor (P) of Go's while it waits in C for its answers. Those that want one beyond that wait for Go's monitor to
+	// take it from somebody, which is milliseconds.
+	if procs := 2 * cfg.Client.Workers; runtime.GOMAXPROCS(0) < procs {
+		runtime.GOMAXPROCS(procs)
 	}
 	transports := make([]rpc.Transport, cfg.Client.Workers)
 	for i := range transports {
