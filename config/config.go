@@ -106,8 +106,9 @@ type Data struct {
 
 // Cache says what a client keeps of other processes' state.
 type Cache struct {
-	Mode       string // CacheOff or CacheCloseToOpen
-	ChunkBytes Bytes
+	Mode         string // CacheOff or CacheCloseToOpen
+	ChunkBytes   Bytes
+	EntryTimeout time.Duration
 }
 
 // Session says how long a server waits for a client that has vanished.

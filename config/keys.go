@@ -213,6 +213,9 @@ var keys = []Key{
 	{Name: "cache.chunk_bytes", Type: Size, Default: "64MiB", Min: mib,
 		Doc:   `Memory for cached file data of a process.`,
 		field: func(c *Config) any { return &c.Cache.ChunkBytes }},
+	{Name: "cache.entry_timeout", Type: Duration, Default: "1s", Min: 0,
+		Doc:   `With "close-to-open", for how long the directories on the way to a file are kept: what other processes do to them (rename, removal, mode) may go unnoticed for so long. 0: not at all.`,
+		field: func(c *Config) any { return &c.Cache.EntryTimeout }},
 
 	{Name: "session.grace", Type: Duration, Default: "30s", Min: milli,
 		Doc:   `How long the open files of a vanished client on another machine are kept, and of all clients after a restart. (On the same machine a daemon sees at once that a process is gone.)`,

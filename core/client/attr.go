@@ -116,7 +116,9 @@ func (o *op) setAttr(m rpc.SetAttr) (inode.Attr, error) {
 	call.Body = m.AppendTo(call.Body)
 	once(call)
 	o.exchange()
-	return o.attrOf(call, m.Ino)
+	attr, err := o.attrOf(call, m.Ino)
+	o.c.dirs.changed(m.Ino)
+	return attr, err
 }
 
 // setAttrOf is setAttr for an inode whose attributes are a. A directory takes in the time of the last change of its entries.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/benchfs/benchfs/core/client"
 	"github.com/benchfs/benchfs/core/layout"
+	"github.com/benchfs/benchfs/rpc"
 )
 
 func cached(o *client.Options) { o.CacheMode = "close-to-open" }
@@ -88,7 +89,7 @@ func TestCloseToOpen(t *testing.T) {
 // TestModelWithCache: one client alone must not notice its cache.
 func TestModelWithCache(t *testing.T) {
 	c := newCluster(t, 3, layout.RoundRobin, false)
-	m := newModel(t, []*client.Client{c.client(func(o *client.Options) { cached(o); o.ChunkCacheBytes = 2 << 20 })})
+	m := newModel(t, []*client.Client{c.client(func(o *client.Options) { cached(o); o.ChunkCacheBytes, o.EntryTimeout = 2<<20, time.Minute })})
 	for range 3000 {
 		m.step()
 	}
@@ -116,4 +117,67 @@ func TestOpenToCloseTurns(t *testing.T) {
 		copy(want[off:], p)
 		ok(t, "close", f.Close(ctx))
 	}
+}
+
+// TestDirectoriesAreRemembered: with "close-to-open" a long path takes one message, what this process changes shows at once, what others
+// change after the timeout at the latest, and a directory that is gone at once.
+func TestDirectoriesAreRemembered(t *testing.T) {
+	const timeout = 300 * time.Millisecond
+	c := newCluster(t, 3, layout.RoundRobin, false)
+	var pools []*rpc.Pool
+	a := c.client(func(o *client.Options) { cached(o); o.EntryTimeout = timeout; pools = o.Pools })
+	plain := c.client(cached) // no timeout: nothing is remembered
+	b := c.client(nil)
+	for _, d := range []string{"a", "a/b", "a/b/c", "a/b/c/d"} {
+		ok(t, "mkdir", b.Mkdir(ctx, 0, d, 0o755))
+	}
+	put(t, b, "a/b/c/d/f", []byte("data"))
+	messages := func() (n uint64) {
+		for _, p := range pools {
+			n += p.Stats().Reused
+		}
+		return n
+	}
+	stat := func(cl *client.Client, path string) error {
+		_, err := cl.Stat(ctx, 0, path, true)
+		return err
+	}
+	fewest := uint64(100)
+	for range 20 { // the period may end between two of them
+		before := messages()
+		ok(t, "stat", stat(a, "a/b/c/d/f"))
+		fewest = min(fewest, messages()-before)
+	}
+	if fewest > 2 { // the file's entry, and its inode where that is on another shard
+		t.Errorf("a path of remembered directories takes %d messages", fewest)
+	}
+
+	// Own changes.
+	ok(t, "rename", a.Rename(ctx, 0, "a/b/c", 0, "a/b/x"))
+	check(t, "the old name", stat(a, "a/b/c/d/f"), syscall.ENOENT)
+	ok(t, "the new name", stat(a, "a/b/x/d/f"))
+	ok(t, "chmod", a.Chmod(ctx, 0, "a/b/x", 0o700, true))
+	if attr, err := a.Stat(ctx, 0, "a/b/x/.", true); err != nil || attr.Mode&0o777 != 0o700 {
+		t.Errorf("an own chmod does not show: %o, %v", attr.Mode, err)
+	}
+	ok(t, "a directory's parent", stat(a, "a/b/x/../x/d/f"))
+
+	// Others' changes.
+	ok(t, "stat", stat(a, "a/b/x/d/f"))
+	ok(t, "rename by another", b.Rename(ctx, 0, "a/b/x", 0, "a/b/y"))
+	check(t, "without a timeout", stat(plain, "a/b/x/d/f"), syscall.ENOENT)
+	ok(t, "the other's name", stat(a, "a/b/y/d/f"))
+	for end := time.Now().Add(10 * time.Second); stat(a, "a/b/x/d/f") == nil; time.Sleep(timeout / 20) {
+		if time.Now().After(end) {
+			t.Fatal("a renamed directory is remembered for ever")
+		}
+	}
+
+	// A directory that another has removed and made again: the one that is remembered must not be taken for it.
+	ok(t, "stat", stat(a, "a/b/y/d/f"))
+	ok(t, "unlink", b.Unlink(ctx, 0, "a/b/y/d/f"))
+	ok(t, "rmdir", b.Rmdir(ctx, 0, "a/b/y/d"))
+	ok(t, "mkdir", b.Mkdir(ctx, 0, "a/b/y/d", 0o755))
+	put(t, a, "a/b/y/d/g", []byte("new"))
+	ok(t, "what was made in the new one", stat(b, "a/b/y/d/g"))
 }

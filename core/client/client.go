@@ -12,7 +12,7 @@
 //   - reach.go, direct.go: data of shards on this machine, moved without them.
 //   - names.go, rename.go, attr.go, dir.go: the rest of the name space.
 //   - lock.go, lockwait.go: advisory locks.
-//   - space.go: statfs, allocation, layouts, locate. stats.go: counters. reopen.go: a shard that came back. cached.go: Options.CacheMode.
+//   - space.go: statfs, allocation, layouts, locate. stats.go: counters. reopen.go: a shard that came back. cached.go, dircache.go: Options.CacheMode.
 //
 // # Threads and locks
 //
@@ -66,7 +66,10 @@ type Options struct {
 	// version at open only: until it opens the file again, a process may not see what others write.
 	CacheMode       string
 	ChunkCacheBytes int64
-	ClientID        uint64 // the Identity.Client of the pools
+	// EntryTimeout is for how long "close-to-open" keeps the directories on the way to a file, which others may rename or remove
+	// meanwhile; 0: not at all.
+	EntryTimeout time.Duration
+	ClientID     uint64 // the Identity.Client of the pools
 	// Shortcut says which data of this machine's shards this process moves itself: one of the Shortcut modes; "" is off. It needs
 	// HostID, PID and PIDStart, which are those of the pools' Identity.
 	Shortcut string
@@ -94,6 +97,7 @@ type Client struct {
 	inodes   table
 	counts   counters
 	cache    *dataCache // nil when CacheMode is off
+	dirs     *dirCache  // likewise
 	shortcut *shortcut  // nil when Shortcut is off
 	lookups  lookups
 	async    async
@@ -169,6 +173,7 @@ func New(o Options) (*Client, error) {
 			return nil, err
 		}
 		c.cache = cache
+		c.dirs = newDirCache(o.EntryTimeout)
 	default:
 		return nil, fserr.New("init", "", syscall.EINVAL, errors.Errorf("unknown cache mode %q", o.CacheMode))
 	}

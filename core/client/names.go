@@ -153,7 +153,9 @@ func (w *walk) remove(t rpc.MsgType, ino inode.Ino) error {
 	call := o.call(t, o.c.entryShard(w.dir.ino, w.name))
 	call.Body = m.AppendTo(call.Body)
 	once(call)
-	return o.lookAgain(o.run())
+	err := o.lookAgain(o.run())
+	o.c.dirs.renamed(w.dir.ino, w.name)
+	return err
 }
 
 // Link gives the file another name. With follow, a symbolic link at the old name is followed; without, it gets the new name

@@ -36,8 +36,10 @@ type op struct {
 	blame    rpc.PeerID //
 	starts   int        // how often the op has begun anew
 	vanished int        // how often because something had vanished
-	near     *reach     // of the shard that the last lookup asked to tell places; nil: it was not asked
-	next     *op        // free list
+	// remembered: a directory on the way came out of Client.dirs. asksAll: none is to.
+	remembered, asksAll bool
+	near                *reach // of the shard that the last lookup asked to tell places; nil: it was not asked
+	next                *op    // free list
 }
 
 // errVanished: an inode that a name stood for a moment ago is gone, or about to go. Looking again decides.
@@ -77,6 +79,7 @@ func (c *Client) prepare(ctx context.Context, kind opKind) *op {
 		o.deadline = d
 	}
 	o.blamed, o.starts, o.vanished = false, 0, 0
+	o.remembered, o.asksAll = false, false
 	return o
 }
 
@@ -262,6 +265,10 @@ func (c *Client) refreshMap(ctx context.Context) {
 // time is up, or when a file that vanished has been looked for often enough.
 func (o *op) again(err *error) bool {
 	vanished := errors.Is(*err, errVanished)
+	if o.remembered && (vanished || namesSay(*err)) { // it may be the memory that is wrong: each component is asked for now
+		o.remembered, o.asksAll = false, true
+		return true
+	}
 	if !vanished && !errors.Is(*err, fserr.ErrStaleView) && !errors.Is(*err, fserr.ErrStaleGeneration) {
 		return false
 	}
@@ -285,6 +292,11 @@ func (o *op) again(err *error) bool {
 		runtime.Gosched()
 	}
 	return true
+}
+
+// namesSay reports whether an error is what a wrong directory on the way would bring.
+func namesSay(err error) bool {
+	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ESTALE) || errors.Is(err, syscall.EACCES)
 }
 
 // payload returns scratchBytes of memory that the transport can fill or send. It is the op's until it ends.

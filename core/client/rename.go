@@ -159,5 +159,9 @@ func (r *renaming) send() error {
 	call := o.call(rpc.MsgRename, o.c.entryShard(r.to.dir.ino, r.to.name))
 	call.Body = m.AppendTo(call.Body)
 	once(call)
-	return o.lookAgain(o.run())
+	err := o.lookAgain(o.run())
+	o.c.dirs.renamed(r.from.dir.ino, r.from.name)
+	o.c.dirs.renamed(r.to.dir.ino, r.to.name)
+	o.c.dirs.changed(r.old.Ino) // its parent
+	return err
 }

@@ -82,12 +82,21 @@ func (w *walk) into(rest string) (path string, err error) {
 	case lastDotDot:
 		return rest, w.up()
 	}
-	e, err := w.o.lookup(w.dir.ino, w.name, 0)
+	parent, dirs := w.dir.ino, w.o.c.dirs
+	if !w.o.asksAll {
+		if dir, ok := dirs.find(parent, w.name); ok {
+			w.dir, w.o.remembered = dir, true
+			return rest, nil
+		}
+	}
+	began := dirs.begin(parent, w.name)
+	e, err := w.o.lookup(parent, w.name, 0)
 	if err != nil {
 		return "", err
 	}
 	switch e.Kind {
 	case inode.Dir:
+		dirs.learn(began, parent, w.name, &e)
 		w.dir = dirRef{ino: e.Ino, full: e.HasAttr, attr: e.Attr}
 		return rest, nil
 	case inode.Symlink:

@@ -168,6 +168,7 @@ func makeClient(cfg *config.Config, p Process, id rpc.Identity, m *layout.Map, n
 		MaxParallel:     cfg.RPC.MaxParallel,
 		CacheMode:       cfg.Cache.Mode,
 		ChunkCacheBytes: int64(cfg.Cache.ChunkBytes),
+		EntryTimeout:    cfg.Cache.EntryTimeout,
 		ClientID:        id.Client,
 		Shortcut:        cfg.Data.Shortcut,
 		MapBytes:        int64(cfg.Data.MapLimit),
