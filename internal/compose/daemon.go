@@ -102,10 +102,7 @@ func (d *Daemon) start(ctx context.Context) error {
 	if err := d.connectPeers(network, secret, host); err != nil {
 		return err
 	}
-	// A shard keeps a processor (P) of Go's while it polls in C: there must be others for what runs beside.
-	if procs := runtime.NumCPU() + int(perNode); runtime.GOMAXPROCS(0) < procs {
-		runtime.GOMAXPROCS(procs)
-	}
+	atLeast(runtime.NumCPU() + int(perNode))
 	for i := range perNode {
 		if err := d.startShard(network, m, node*perNode+i, secret, host); err != nil {
 			return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -57,11 +56,7 @@ func distributed(ctx context.Context, cfg *config.Config, p Process, ends *close
 	if err != nil {
 		return nil, err
 	}
-	// A thread keeps a processor (P) of Go's while it waits in C for its answers. Those that want one beyond that wait for Go's monitor to
-	// take it from somebody, which is milliseconds.
-	if procs := 2 * cfg.Client.Workers; runtime.GOMAXPROCS(0) < procs {
-		runtime.GOMAXPROCS(procs)
-	}
+	atLeast(2 * cfg.Client.Workers)
 	transports := make([]rpc.Transport, cfg.Client.Workers)
 	for i := range transports {
 		t := network.NewIdleTransport()
