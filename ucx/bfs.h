@@ -431,7 +431,7 @@ struct bfs_server {
     uint32_t     asleep;     /* atomic */
     int32_t      watch_fd;   /* the service's own events, or −1 */
     int32_t      watch_busy; /* it waits for some: Go wants to look for them now and then, and a sleep ends with them */
-    int32_t      watch_turn; /* the last poll ended for that */
+    int32_t      idle_turn;  /* the last poll ended for that, or for a wake-up: it says nothing about the network */
     int64_t      next_look;
     int64_t      busy_since;          /* 0: the worker is not suspect */
     uint64_t     heard, heard_before; /* requests over shared memory, and how many there were at the last look */

@@ -80,16 +80,20 @@ static int bfs_server_idle(bfs_server *server)
 
 uint32_t bfs_server_poll(bfs_server *server)
 {
-    if (!server->watch_turn || server->outbox != NULL)
+    if (!server->idle_turn || server->outbox != NULL)
         server->waiter.idle = 0;
-    server->watch_turn = 0;
+    server->idle_turn = 0;
     bfs_server_flush(server);
     for (uint32_t turns = 1;; turns++) {
         unsigned progress = bfs_server_progress(server);
         if (++server->rounds % 4096 == 0 && bfs_now() >= server->next_look)
             bfs_server_look(server, 0);
-        if (server->event_count > 0 || __atomic_load_n(&server->wake, __ATOMIC_RELAXED) != 0)
+        if (server->event_count > 0)
             break;
+        if (__atomic_load_n(&server->wake, __ATOMIC_RELAXED) != 0) {
+            server->idle_turn = 1;
+            break;
+        }
         int step = BFS_SPIN;
         if (progress != 0) {
             server->waiter.idle = 0;
@@ -98,7 +102,7 @@ uint32_t bfs_server_poll(bfs_server *server)
             step = bfs_server_idle(server);
         }
         if (server->watch_busy && (step != BFS_SPIN || turns % BFS_WATCH_POLLS == 0)) {
-            server->watch_turn = 1;
+            server->idle_turn = 1;
             break;
         }
     }
