@@ -65,6 +65,7 @@ typedef struct bfs_waiter {
     uint32_t spin_max, yield_max, spin_now, idle;
     uint32_t crowd; /* how many of the last yields were dear, roughly: 0 … BFS_CROWD_MOST */
     uint64_t yields, sleeps;
+    int64_t  clock; /* when it last yielded or slept */
 } bfs_waiter;
 
 enum {

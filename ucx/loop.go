@@ -112,11 +112,11 @@ func (l *ShardLoop) Run() {
 	}
 	l.running = true
 	l.mu.Unlock()
-	rested := uint64(0)
+	aside := int64(0) // when the loop last stepped aside, as far as that is known without asking for the time
 	for turn := uint(1); ; turn++ {
 		n := C.bfs_server_poll(l.c)
-		if rest := uint64(l.c.waiter.sleeps + l.c.waiter.yields); rest != rested || turn%turnsAtOnce == 0 {
-			rested = rest
+		if clock := int64(l.c.waiter.clock); clock-aside >= int64(time.Millisecond) || turn%turnsAtOnce == 0 {
+			aside = clock
 			runtime.Gosched()
 		}
 		if n > 0 {

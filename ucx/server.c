@@ -63,6 +63,7 @@ static void bfs_server_sleep(bfs_server *server)
         }
     }
     __atomic_store_n(&server->asleep, 0, __ATOMIC_SEQ_CST);
+    server->waiter.clock = bfs_now();
 }
 
 /* Does what is to be done when there is nothing to do. */

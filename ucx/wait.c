@@ -41,6 +41,7 @@ int64_t bfs_yield(bfs_waiter *waiter)
     sched_yield();
     int64_t after = bfs_now();
     waiter->yields++;
+    waiter->clock = after;
     if (after - before > BFS_YIELD_DEAR_NS)
         waiter->crowd = waiter->crowd + 2 < BFS_CROWD_MOST ? waiter->crowd + 2 : BFS_CROWD_MOST;
     else if (waiter->crowd > 0)
