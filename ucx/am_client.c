@@ -254,7 +254,6 @@ static ucs_status_t bfs_on_reply(void *arg, const void *header, size_t header_by
         client->stats.late_replies++;
         return UCS_OK;
     }
-    client->heard += (uint64_t)call->link->shared;
     memcpy(call->reply, header, header_bytes);
     call->reply_bytes = (uint32_t)header_bytes;
     if (bytes > call->in_bytes) {
@@ -297,7 +296,7 @@ ucs_status_t bfs_am_answer(bfs_client *client)
     ucs_status_t status = bfs_worker_handle(&client->worker, BFS_AM_REPLY, bfs_on_reply, client, 0);
     if (status == UCS_OK)
         status = bfs_worker_handle(&client->worker, BFS_AM_MOVED, bfs_on_moved, client, UCP_AM_FLAG_WHOLE_MSG);
-    return status == UCS_OK ? bfs_probe_serve(&client->probe, &client->worker) : status;
+    return status == UCS_OK ? bfs_probes_serve(&client->probes, &client->worker) : status;
 }
 
 /* ---- posting ---- */

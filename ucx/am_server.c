@@ -255,7 +255,6 @@ static ucs_status_t bfs_take(bfs_port *port, const uint8_t *frame, size_t frame_
     req->header_bytes = (uint32_t)frame_bytes;
     req->peer         = peer;
     peer->in_flight++;
-    server->heard += (uint64_t)peer->conn->shared;
     server->stats.requests++;
     server->stats.bytes_in += bytes;
     bfs_event_add(server, BFS_EVENT_REQUEST, req->index, UCS_OK, peer->session);
@@ -429,5 +428,5 @@ ucs_status_t bfs_am_serve(bfs_port *port)
         status = bfs_worker_handle(worker, BFS_AM_LEAVE, bfs_on_leave, port, UCP_AM_FLAG_WHOLE_MSG);
     if (status == UCS_OK)
         status = bfs_worker_handle(worker, BFS_AM_CANCEL, bfs_on_cancel, port, UCP_AM_FLAG_WHOLE_MSG);
-    return status == UCS_OK ? bfs_probe_serve(&port->server->probe, worker) : status;
+    return status == UCS_OK ? bfs_probes_serve(&port->server->probes, worker) : status;
 }

@@ -45,7 +45,6 @@ enum {
     BFS_LOOK_NS       = 1000000000, /* a shard looks this often after the clients of its host and its own queue */
     BFS_STUCK_NS      = 500000000,  /* a message to oneself that takes so long will never come */
     BFS_BUSY_NS       = 20000000,   /* a worker that has something to do, and does nothing for so long, is suspect */
-    BFS_SILENT_NS     = 2000000000, /* and so is one that brings no answer for so long */
     BFS_OLD_NAP_NS    = 2000000,    /* how long a shard sleeps that has an old worker, whose events wake nobody */
     BFS_DRAIN_POLLS   = 1000,       /* more than a queue of UCX's has places */
     BFS_BATCH         = 64,         /* events at once for Go */
@@ -144,7 +143,6 @@ ucs_status_t bfs_ep_send_copy(ucp_ep_h ep, unsigned am, const void *header, size
 void         bfs_ep_close(ucp_ep_h ep, int force);                    /* does not wait */
 void         bfs_ep_transport(ucp_ep_h ep, char *text, size_t bytes); /* "posix+cma", "tcp", … */
 int          bfs_ep_only_tcp(const char *transport);
-int          bfs_ep_shares_memory(const char *transport);
 int bfs_resolve(const char *host, const char *port, int passive, struct sockaddr_storage *address, socklen_t *bytes,
                 char *reason, size_t reason_bytes);
 int bfs_socket_text(const struct sockaddr_storage *address, char *text, size_t bytes);
@@ -165,26 +163,36 @@ int bfs_gate_ask(const struct sockaddr_storage *address, socklen_t bytes, int64_
 
 /* ---- probe.c ---- */
 
-/* Messages of a worker's owner to the worker: all zero before the first. */
+/* UCX's transports over shared memory, as bits of a set. */
+enum {
+    BFS_KINDS = 3
+};
+
+uint32_t bfs_kinds_of(const char *transport);
+
+/* Messages of a worker's owner to the worker over one of them. */
 typedef struct bfs_probe {
-    bfs_worker   worker; /* where they come from; opened with the first one */
+    bfs_context  context; /* opened, with the worker, for the first one */
+    bfs_worker   worker;
     ucp_ep_h     ep;
     ucp_worker_h target; /* where ep leads */
-    uint64_t     secret; /* so that nobody else's is taken for one */
     uint64_t     sent, seen;
-    int64_t      sent_at;
     int32_t      failed;
 } bfs_probe;
 
-ucs_status_t bfs_probe_serve(bfs_probe *probe, bfs_worker *worker); /* the worker takes probes */
-void         bfs_probe_send(bfs_probe *probe, bfs_context *context, const bfs_worker *target);
-int          bfs_probe_lost(bfs_probe *probe, const bfs_worker *target); /* it will never come: the queue is stuck */
-void         bfs_probe_close(bfs_probe *probe);
+/* All zero before the first. */
+typedef struct bfs_probes {
+    bfs_probe of[BFS_KINDS];
+    uint64_t  secret; /* so that nobody else's are taken for ours */
+    int64_t   sent_at;
+} bfs_probes;
 
-static inline int bfs_probe_under_way(const bfs_probe *probe)
-{
-    return probe->seen != probe->sent;
-}
+ucs_status_t bfs_probes_serve(bfs_probes *probes, bfs_worker *worker); /* the worker takes probes */
+void         bfs_probes_send(bfs_probes *probes, uint32_t kinds, const bfs_worker *target);
+int          bfs_probes_under_way(const bfs_probes *probes);
+void         bfs_probes_forget(bfs_probes *probes);
+int  bfs_probes_lost(bfs_probes *probes, const bfs_worker *target); /* one will never come: its queue is stuck */
+void bfs_probes_close(bfs_probes *probes);
 
 /* ---- the client: client.c, run.c, am_client.c ---- */
 
@@ -197,7 +205,7 @@ typedef struct bfs_link {
     int32_t          closed; /* the endpoint is no longer ours */
     int32_t          moved;  /* atomic: the server has another address; calls under way may end */
     int32_t          visible;
-    int32_t          shared; /* the server writes into our queue in shared memory */
+    uint32_t         shared; /* how the server writes into our queues in shared memory: a set of kinds */
     uint64_t         rendezvous_bytes;
     bfs_identity     remote;
     uint8_t         *hello; /* what a Hello on this link carries */
@@ -264,14 +272,13 @@ typedef struct bfs_client_stats {
 
 struct bfs_client {
     bfs_worker       worker;
-    pthread_mutex_t  lock;       /* guards everything below, and every use of the worker */
-    uint32_t         want;       /* atomic: threads that wait for the lock while somebody drives */
-    int32_t          driving;    /* a thread makes progress for all */
-    int32_t          retired;    /* atomic: never progressed again */
-    int32_t          doomed;     /* links have failed whose endpoints are to be closed, outside of callbacks */
-    int64_t          busy_since; /* the worker cannot be armed, and does nothing, since then; 0: it can */
-    bfs_context     *context;
-    bfs_probe        probe;
+    pthread_mutex_t  lock;    /* guards everything below, and every use of the worker */
+    uint32_t         want;    /* atomic: threads that wait for the lock while somebody drives */
+    int32_t          driving; /* a thread makes progress for all */
+    int32_t          retired; /* atomic: never progressed again */
+    int32_t          doomed;  /* links have failed whose endpoints are to be closed, outside of callbacks */
+    bfs_probes       probes;
+    uint32_t         writers; /* how servers write, or have written, into our queues */
     uint32_t         runners; /* threads inside bfs_run */
     bfs_group       *waiting; /* groups whose threads wait for the driver or sleep on the event descriptor */
     bfs_waiter       waiter;
@@ -280,7 +287,6 @@ struct bfs_client {
     uint32_t        *free_slots;
     uint32_t         free_slot_count;
     bfs_link        *links;
-    uint64_t         heard; /* replies over shared memory */
     uint64_t         rendezvous_bytes, rendezvous_tcp_bytes;
     bfs_client_stats stats;
 };
@@ -337,7 +343,7 @@ typedef struct bfs_conn {
     uint64_t         rendezvous_bytes;
     uint32_t         peers;   /* sessions on it */
     int32_t          visible; /* the process can be looked at */
-    int32_t          shared;  /* it writes into our queue in shared memory */
+    uint32_t         shared;  /* how it writes into our queues in shared memory: a set of kinds */
     int32_t          condemned, shut;
     char             transport[128];
 } bfs_conn;
@@ -434,9 +440,8 @@ struct bfs_server {
     int32_t      watch_busy; /* it waits for some: Go wants to look for them now and then, and a sleep ends with them */
     int32_t      idle_turn;  /* the last poll ended for that, or for a wake-up: it says nothing about the network */
     int64_t      next_look;
-    int64_t      busy_since;          /* 0: the worker is not suspect */
-    uint64_t     heard, heard_before; /* requests over shared memory, and how many there were at the last look */
-    bfs_probe    probe;
+    int64_t      busy_since; /* 0: the worker is not suspect */
+    bfs_probes   probes;
     uint64_t     rendezvous_bytes, rendezvous_tcp_bytes;
     bfs_server_stats stats;
 };
@@ -468,7 +473,7 @@ bfs_port *bfs_port_open(bfs_server *server, ucs_status_t *status);
 void      bfs_port_close(bfs_port *port);
 unsigned  bfs_ports_progress(bfs_server *server);
 void      bfs_ports_sweep(bfs_server *server); /* closes the old ones that nothing refers to */
-void      bfs_server_look(bfs_server *server, int suspect);
+void      bfs_server_look(bfs_server *server);
 void      bfs_server_busy(bfs_server *server);
 void      bfs_server_tell_moved(bfs_server *server); /* after BFS_EVENT_MOVED, when the new address is published */
 

@@ -85,7 +85,6 @@ bfs_client *bfs_client_open(bfs_context *context, uint64_t rendezvous_bytes, uin
     }
     pthread_mutex_init(&client->lock, NULL);
     bfs_waiter_init(&client->waiter, spin_polls, yield_polls);
-    client->context              = context;
     client->rendezvous_bytes     = rendezvous_bytes;
     client->rendezvous_tcp_bytes = rendezvous_tcp_bytes;
     return client;
@@ -116,7 +115,7 @@ static void bfs_wait_runners(bfs_client *client)
 /* Destroys the worker. Nobody is in bfs_run, and nobody comes any more. */
 static void bfs_client_end(bfs_client *client)
 {
-    bfs_probe_close(&client->probe);
+    bfs_probes_close(&client->probes);
     bfs_worker_close(&client->worker);
     for (uint32_t i = 0; i < client->slot_count; i++) {
         if (client->slots[i] != NULL && client->slots[i]->state == BFS_ZOMBIE)
@@ -261,7 +260,7 @@ void bfs_link_describe(bfs_link *link)
     bfs_lock(link->client);
     if (!link->closed && link->failed == UCS_OK && !link->client->retired) {
         bfs_ep_transport(link->ep, link->transport, sizeof(link->transport));
-        link->shared = bfs_ep_shares_memory(link->transport);
+        link->shared = bfs_kinds_of(link->transport);
         link->rendezvous_bytes =
             bfs_ep_only_tcp(link->transport) ? link->client->rendezvous_tcp_bytes : link->client->rendezvous_bytes;
     }

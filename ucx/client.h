@@ -15,9 +15,7 @@ struct bfs_group {
     int        polling; /* asleep on the event descriptor, not on the futex */
     int        phase;   /* of bfs_expire */
     int64_t    budget, deadline;
-    int64_t    look;  /* when to look next whether the servers live; 0: not waiting for long yet */
-    int64_t    since; /* the first look */
-    uint64_t   heard; /* client->heard when the calls were posted */
+    int64_t    look; /* when to look next whether the servers live; 0: not waiting for long yet */
     bfs_group *next;
 };
 

@@ -209,7 +209,7 @@ bfs_conn *bfs_conn_get(bfs_port *port, const bfs_identity *id, const uint8_t *ad
     }
     bfs_ep_transport(conn->ep, conn->transport, sizeof(conn->transport));
     conn->rendezvous_bytes = bfs_ep_only_tcp(conn->transport) ? server->rendezvous_tcp_bytes : server->rendezvous_bytes;
-    conn->shared           = bfs_ep_shares_memory(conn->transport);
+    conn->shared           = bfs_kinds_of(conn->transport);
     conn->visible          = bfs_identity_visible(id);
     server->visible_conns += conn->visible ? 1 : 0;
     server->shared_conns += conn->shared ? 1 : 0;

@@ -118,12 +118,6 @@ int bfs_ep_only_tcp(const char *transport)
     return strcmp(transport, "tcp") == 0;
 }
 
-int bfs_ep_shares_memory(const char *transport)
-{
-    return strstr(transport, "posix") != NULL || strstr(transport, "sysv") != NULL ||
-           strstr(transport, "xpmem") != NULL;
-}
-
 int bfs_resolve(const char *host, const char *port, int passive, struct sockaddr_storage *address, socklen_t *bytes,
                 char *reason, size_t reason_bytes)
 {

@@ -6,10 +6,9 @@
  * taking a place and marking it leaves a place behind which nothing is ever read: every client of the host is cut
  * off, those to come as well, and UCX has no remedy. So the shard looks after its own queue:
  *
- *   1. When nothing came over shared memory for a while although there are clients that could, when one of them has died, or when the
- *      worker says that there is something to read and reading finds nothing, it sends a probe to itself, from a worker that is
- *      there for nothing else and that UCX treats like any other process's.
- *   2. A probe that has not come through within BFS_STUCK_NS, though all was read that could be, means a stuck queue. A new worker is opened
+ *   1. A worker that says again and again that it has something to do, while there is nothing to be read, is suspect, and so is one that cannot
+ *      be armed when a client has died. Then the shard sends a message to itself (probe.c).
+ *   2. If that has not come through within BFS_STUCK_NS, though all was read that could be, the queue is stuck. A new worker is opened
  *      and takes over what is to come; the service is told, so that it can publish the new address.
  *   3. Then the clients are told (BFS_AM_MOVED, into their own queues). Connections over shared memory are closed, which ends
  *      the transfers on them, before their clients can repeat anything; what sits in the stuck queue is never read. Connections
@@ -85,7 +84,7 @@ static void bfs_move(bfs_server *server)
     server->port->next = server->old;
     server->old        = server->port;
     server->port       = port;
-    server->probe.seen = server->probe.sent;
+    bfs_probes_forget(&server->probes);
     server->busy_since = 0;
     server->stats.moves++;
     if (server->gate != NULL)
@@ -108,35 +107,50 @@ void bfs_server_tell_moved(bfs_server *server)
 
 /* ---- the look ---- */
 
-static int bfs_bury_dead(bfs_server *server)
+static void bfs_bury_dead(bfs_server *server)
 {
-    int suspect = 0;
     for (bfs_conn *conn = server->conns; conn != NULL; conn = conn->next) {
-        if (!conn->visible || conn->condemned || !bfs_identity_dead(&conn->remote))
-            continue;
-        bfs_condemn(conn, UCS_ERR_CONNECTION_RESET);
-        suspect |= conn->shared;
+        if (conn->visible && !conn->condemned && bfs_identity_dead(&conn->remote))
+            bfs_condemn(conn, UCS_ERR_CONNECTION_RESET);
     }
-    return suspect;
 }
 
-void bfs_server_look(bfs_server *server, int suspect)
+/* How clients write, or wrote until they died, into our queues. */
+static uint32_t bfs_writers(const bfs_server *server)
 {
-    int64_t now       = bfs_now();
-    server->next_look = now + BFS_LOOK_NS;
-    suspect |= bfs_bury_dead(server);
-    bfs_probe *probe = &server->probe;
-    if (bfs_probe_under_way(probe)) {
-        if (bfs_probe_lost(probe, &server->port->worker))
-            bfs_move(server);
-        else if (bfs_probe_under_way(probe))
-            server->next_look = probe->sent_at + BFS_STUCK_NS;
-    } else if (suspect || (server->shared_conns > 0 && server->heard == server->heard_before)) {
-        bfs_probe_send(probe, server->context, &server->port->worker);
-        server->stats.probes++;
-        server->next_look = now + BFS_STUCK_NS;
+    uint32_t kinds = 0;
+    for (const bfs_conn *conn = server->conns; conn != NULL; conn = conn->next)
+        kinds |= conn->port == server->port ? conn->shared : 0;
+    return kinds;
+}
+
+/* A queue that was all read a moment ago is not stuck. */
+static void bfs_look_at_queue(bfs_server *server, uint32_t writers)
+{
+    bfs_worker *worker = &server->port->worker;
+    bfs_probes *probes = &server->probes;
+    if (ucp_worker_arm(worker->ucp) == UCS_OK) {
+        bfs_probes_forget(probes);
+        return;
     }
-    server->heard_before = server->heard;
+    if (!bfs_probes_under_way(probes)) {
+        bfs_probes_send(probes, writers, worker);
+        server->stats.probes++;
+    } else if (bfs_probes_lost(probes, worker)) {
+        bfs_move(server);
+        return;
+    }
+    if (bfs_probes_under_way(probes))
+        server->next_look = probes->sent_at + BFS_STUCK_NS;
+}
+
+void bfs_server_look(bfs_server *server)
+{
+    server->next_look = bfs_now() + BFS_LOOK_NS;
+    uint32_t writers  = bfs_writers(server);
+    bfs_bury_dead(server);
+    if (writers != 0)
+        bfs_look_at_queue(server, writers);
     if (server->old != NULL)
         bfs_ports_sweep(server);
 }
@@ -149,7 +163,7 @@ void bfs_server_busy(bfs_server *server)
         server->busy_since = now;
     if (now - server->busy_since < BFS_BUSY_NS)
         return;
-    if (now - server->probe.sent_at >= BFS_STUCK_NS)
-        bfs_server_look(server, 1);
+    if (now - server->probes.sent_at >= BFS_STUCK_NS)
+        bfs_server_look(server);
     bfs_yield(&server->waiter);
 }

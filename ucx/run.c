@@ -82,57 +82,43 @@ int64_t bfs_deadline(bfs_group *group)
 
 /* ---- looking around ---- */
 
-/* Fails the links whose server, on this host, is dead. → whether one of them may have died while it wrote to us. */
-static int bfs_bury_dead(bfs_client *client)
+/* Fails the links whose server, on this host, is dead. → how those of this worker write, or wrote, into our queues. */
+static uint32_t bfs_bury_dead(bfs_client *client)
 {
-    int suspect = 0;
+    uint32_t writers = 0;
     for (bfs_link *link = client->links; link != NULL; link = link->next) {
-        if (link->closed || !link->visible || !bfs_identity_dead(&link->remote))
+        if (link->closed)
             continue;
-        bfs_link_failed(client, link, UCS_ERR_CONNECTION_RESET);
-        suspect |= link->shared;
+        writers |= link->shared;
+        if (link->visible && bfs_identity_dead(&link->remote))
+            bfs_link_failed(client, link, UCS_ERR_CONNECTION_RESET);
     }
+    client->writers |= writers;
     if (client->doomed)
         bfs_progress(client);
-    return suspect;
-}
-
-/* Whether the group waits for long already, for a server that shares memory with us, and nothing has come from any such. */
-static int bfs_unanswered(const bfs_client *client, const bfs_group *group, int64_t now)
-{
-    if (group->heard != client->heard || group->look == 0 || now - group->since < BFS_SILENT_NS)
-        return 0;
-    for (const bfs_call *call = group->first; call != NULL; call = call->next) {
-        if (call->state == BFS_ACTIVE && call->link->shared)
-            return now - client->probe.sent_at >= 4 * (int64_t)BFS_SILENT_NS;
-    }
-    return 0;
+    return client->writers;
 }
 
 /*
- * A waiting thread looks around: do the servers of this host live, and is our own queue sound? One that dies while it writes to us leaves
- * the queue stuck (renew.c).
+ * A waiting thread looks around: do the servers of this host live, and is our own queue sound? One that dies, or is stopped, while it writes
+ * to us leaves the queue stuck, as renew.c tells.
  */
-static void bfs_look_around(bfs_client *client, bfs_group *group)
+static void bfs_look_around(bfs_client *client)
 {
     if (client->retired)
         return;
-    int64_t now = bfs_now();
-    if (group->since == 0)
-        group->since = now;
-    bfs_probe *probe   = &client->probe;
-    int        suspect = bfs_bury_dead(client);
-    if (bfs_probe_under_way(probe)) {
-        if (bfs_probe_lost(probe, &client->worker))
-            bfs_give_worker_up(client);
-        else if (!bfs_probe_under_way(probe))
-            bfs_probe_close(probe); /* a worker that is needed once in a blue moon */
+    bfs_probes *probes  = &client->probes;
+    uint32_t    writers = bfs_bury_dead(client);
+    if (client->retired || writers == 0)
         return;
+    if (ucp_worker_arm(client->worker.ucp) == UCS_OK) {
+        if (bfs_probes_under_way(probes))
+            bfs_probes_close(probes); /* they are needed once in a blue moon */
+    } else if (bfs_probes_lost(probes, &client->worker)) {
+        bfs_give_worker_up(client);
+    } else if (!bfs_probes_under_way(probes) && bfs_now() - probes->sent_at >= BFS_STUCK_NS) {
+        bfs_probes_send(probes, writers, &client->worker);
     }
-    suspect |= client->busy_since != 0 && now - client->busy_since >= BFS_BUSY_NS;
-    suspect &= now - probe->sent_at >= BFS_STUCK_NS;
-    if (suspect || bfs_unanswered(client, group, now))
-        bfs_probe_send(probe, client->context, &client->worker);
 }
 
 /* ---- the end of calls that do not end by themselves ---- */
@@ -170,7 +156,7 @@ static void bfs_time_out(bfs_client *client, bfs_call *call)
  */
 static void bfs_expire(bfs_client *client, bfs_group *group)
 {
-    bfs_look_around(client, group);
+    bfs_look_around(client);
     for (bfs_call *call = group->first; call != NULL; call = call->next) {
         if (call->state != BFS_ACTIVE)
             continue;
@@ -209,17 +195,13 @@ static void bfs_follow(bfs_client *client, bfs_group *group)
     bfs_lock(client);
     bfs_dequeue(client, group);
     if (group->word == 0)
-        bfs_look_around(client, group);
+        bfs_look_around(client);
 }
 
 static void bfs_sleep(bfs_client *client, bfs_group *group)
 {
-    if (ucp_worker_arm(client->worker.ucp) != UCS_OK) { /* something has happened meanwhile: poll on */
-        if (client->busy_since == 0)
-            client->busy_since = bfs_now();
+    if (ucp_worker_arm(client->worker.ucp) != UCS_OK) /* something has happened meanwhile: poll on */
         return;
-    }
-    client->busy_since = 0;
     client->stats.driver_sleeps++;
     group->polling = 1;
     bfs_enqueue(client, group);
@@ -230,7 +212,7 @@ static void bfs_sleep(bfs_client *client, bfs_group *group)
     bfs_dequeue(client, group);
     group->polling = 0;
     if (!event)
-        bfs_look_around(client, group);
+        bfs_look_around(client);
 }
 
 /*
@@ -240,7 +222,7 @@ static void bfs_sleep(bfs_client *client, bfs_group *group)
 static int bfs_look(bfs_client *client, bfs_group *group, int64_t now)
 {
     if (group->look != 0 && now >= group->look)
-        bfs_look_around(client, group);
+        bfs_look_around(client);
     if (group->look == 0 || now >= group->look)
         group->look = now + BFS_LIVENESS_NS;
     return now >= bfs_deadline(group);
@@ -260,8 +242,7 @@ static void bfs_drive(bfs_client *client, bfs_group *group)
         if (polls % 1024 == 0 && bfs_look(client, group, bfs_now()))
             break;
         if (progress != 0) {
-            waiter->idle       = 0;
-            client->busy_since = 0;
+            waiter->idle = 0;
             continue;
         }
         int step = bfs_waiter_next(waiter);
@@ -287,7 +268,6 @@ void bfs_run(bfs_client *client, bfs_call *first, int64_t budget_ns)
     bfs_group group = {.first = first, .budget = budget_ns > 0 ? budget_ns : 1};
     bfs_lock(client);
     client->runners++;
-    group.heard = client->heard;
     for (bfs_call *call = first; call != NULL; call = call->next)
         group.pending++;
     for (bfs_call *call = first; call != NULL; call = call->next) {

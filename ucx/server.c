@@ -59,7 +59,7 @@ static void bfs_server_sleep(bfs_server *server)
             if (bfs_poll_fds(worker->event_fd, server->watch_busy ? server->watch_fd : -1, nap))
                 server->waiter.idle = 0;
             else if (nap >= 0 && bfs_now() >= server->next_look)
-                bfs_server_look(server, 0);
+                bfs_server_look(server);
         }
     }
     __atomic_store_n(&server->asleep, 0, __ATOMIC_SEQ_CST);
@@ -88,7 +88,7 @@ uint32_t bfs_server_poll(bfs_server *server)
     for (uint32_t turns = 1;; turns++) {
         unsigned progress = bfs_server_progress(server);
         if (++server->rounds % 4096 == 0 && bfs_now() >= server->next_look)
-            bfs_server_look(server, 0);
+            bfs_server_look(server);
         if (server->event_count > 0)
             break;
         if (__atomic_load_n(&server->wake, __ATOMIC_RELAXED) != 0) {
@@ -194,7 +194,7 @@ void bfs_server_close(bfs_server *server)
         req->data_state = BFS_DATA_NONE;
     }
     bfs_conn_close_all(server);
-    bfs_probe_close(&server->probe);
+    bfs_probes_close(&server->probes);
     while (server->old != NULL) {
         bfs_port *port = server->old;
         server->old    = port->next;
