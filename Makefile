@@ -13,7 +13,12 @@ FC := gfortran
 endif
 FCFLAGS ?= -O2 -g
 CLANG_FORMAT ?= clang-format
+DESTDIR ?=
 PREFIX ?= /usr/local
+# A relative one is below this directory, or at the top of DESTDIR.
+ifeq ($(filter /%,$(firstword $(PREFIX))),)
+override PREFIX := $(if $(PREFIX),$(if $(DESTDIR),,$(CURDIR)))/$(PREFIX)
+endif
 BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
@@ -24,7 +29,6 @@ DOCDIR ?= $(DATADIR)/doc/benchfs
 PYTHONDIR ?= $(DATADIR)/benchfs/python
 # As Debian names it, by the version that the compiler writes its modules in.
 FORTRANMODDIR ?= $(LIBDIR)/fortran/gfortran-mod-15
-DESTDIR ?=
 # Where `make dist` puts its files.
 DISTDIR ?= dist
 # What `make demo` stores.

@@ -9,7 +9,7 @@ test) wanted="gcc binutils bzip2 fio git make perl python3 rsync sqlite3 xz-util
 mpi) wanted="libopenmpi-dev openmpi-bin libmpich-dev mpich util-linux" ;;
 bench) wanted="ucx-utils iproute2 util-linux" ;;
 abi) wanted="abigail-tools" ;;
-consumer) wanted="cmake dpkg-dev man-db" ;;
+consumer) wanted="cmake dpkg-dev man-db libhdf5-dev" ;;
 *)
     echo "usage: $0 build|lint|test|bench|abi|consumer|mpi" >&2
     exit 2

@@ -18,8 +18,9 @@ export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/n
 
 "$MAKE" --no-print-directory install DESTDIR="$tree" PREFIX=/usr LIBDIR="/usr/lib/$multiarch" PYTHONDIR=/usr/lib/python3/dist-packages \
     DATADIR=/usr/share MANDIR=/usr/share/man DOCDIR=/usr/share/doc/benchfs ZSHDIR=/usr/share/zsh/vendor-completions
-strip --strip-unneeded "$tree/usr/bin/"* "$tree/usr/lib/$multiarch/$SONAME"
-chmod 644 "$tree/usr/lib/$multiarch/"libbenchfs.so.*.*
+libraries=("$tree/usr/lib/$multiarch/libbenchfs.so.$VERSION" "$tree/usr/lib/$multiarch/"libbenchfs_*.so)
+strip --strip-unneeded "$tree/usr/bin/"* "${libraries[@]}"
+chmod 644 "${libraries[@]}"
 find "$tree/usr/share/man" -type f -exec gzip -9n {} +
 maintainer=${MAINTAINER:-BenchFS <benchfs@localhost>}
 gzip -9n >"$tree/usr/share/doc/benchfs/changelog.gz" <<END
@@ -36,7 +37,7 @@ Source: benchfs
 Package: benchfs
 Architecture: $machine
 END
-shared=$(cd "$work" && dpkg-shlibdeps -O --ignore-missing-info "-l$tree/usr/lib/$multiarch" debian/benchfs/usr/bin/* "debian/benchfs/usr/lib/$multiarch/$SONAME" 2>"$work/shlibdeps.log") || {
+shared=$(cd "$work" && dpkg-shlibdeps -O --ignore-missing-info "-l$tree/usr/lib/$multiarch" "$tree/usr/bin/"* "${libraries[@]}" 2>"$work/shlibdeps.log") || {
     cat "$work/shlibdeps.log" >&2
     exit 1
 }

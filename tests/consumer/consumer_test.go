@@ -38,7 +38,7 @@ func run(m *testing.M) int {
 			return 1
 		}
 		if target == "uninstall" {
-			listed, _ = exec.Command("find", stage, "!", "-type", "d").CombinedOutput()
+			listed, _ = exec.Command("find", stage, "-mindepth", "1").CombinedOutput()
 		}
 	}
 	prefix = filepath.Join(dir, "moved")
@@ -250,7 +250,7 @@ func TestProgramsAndPages(t *testing.T) {
 	says(t, shell(t, dir, "/usr/bin/python3 -c 'import benchfs; print(benchfs.version())'"), version) // of the library itself
 	says(t, shell(t, dir, "benchfs --version"), "benchfs version "+version)
 	says(t, shell(t, dir, "benchfsd --version"), "benchfsd version "+version)
-	for _, page := range []string{"man1/benchfs.1", "man1/benchfs-run.1", "man8/benchfsd.8", "man5/benchfs.toml.5", "man3/benchfs.3"} {
+	for _, page := range []string{"man1/benchfs.1", "man1/benchfs-run.1", "man8/benchfsd.8", "man5/benchfs.toml.5", "man3/benchfs.3", "man3/benchfs_init.3", "man3/benchfs_pwritev.3"} {
 		if out := shell(t, dir, "LC_ALL=C.UTF-8 man --warnings -l $PREFIX/share/man/"+page+" 2>&1 >page; grep -q '^NAME' page"); out != "" {
 			t.Errorf("%s: %s", page, out)
 		}
@@ -269,10 +269,55 @@ func TestIOR(t *testing.T) {
 	shell(t, t.TempDir(), "test -s $PREFIX/share/benchfs/ior/aiori-BENCHFS.c")
 }
 
-func TestUninstallLeavesNoFile(t *testing.T) {
+func TestUninstallLeavesNothing(t *testing.T) {
 	if len(listed) > 0 {
 		t.Errorf("left:\n%s", listed)
 	}
+}
+
+// Names that install has to take care of. One tree is installed over itself, and all by somebody whose umask lets nobody
+// else read: they are for all nevertheless, work, and go without a trace. What somebody else has put beside it stays.
+func TestInstallElsewhere(t *testing.T) {
+	for name, c := range map[string]struct{ variables, prefix, lib string }{
+		"blanks":             {"DESTDIR='$D/a stage' PREFIX='/opt/b c'", "a stage/opt/b c", "lib"},
+		"relative":           {"DESTDIR=$D/stage PREFIX=usr// LIBDIR=lib64 MANDIR=man", "stage/usr", "lib64"},
+		"a library far away": {"PREFIX=$D//tree/ LIBDIR=$D/benchfs/lib DOCDIR=share/doc/benchfs-0", "tree", "../benchfs/lib"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			target := func(name string) {
+				shell(t, dir, "umask 077; make --no-print-directory -C "+bindings.Top(t)+" "+name+" "+strings.ReplaceAll(c.variables, "$D", dir)+" >log 2>&1 || { cat log; exit 1; }; rm log")
+			}
+			if err := os.WriteFile(filepath.Join(dir, "hello.c"), []byte(inC), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			target("install")
+			if name == "blanks" {
+				target("install")
+			}
+			if closed := shell(t, dir, "find . -mindepth 1 ! -name hello.c ! -perm -o=r; find . -mindepth 1 -type d ! -perm -o=x"); closed != "" {
+				t.Errorf("not for all:\n%s", closed)
+			}
+			says(t, shell(t, dir, `PREFIX="$PWD/`+c.prefix+`" LIB="$PREFIX/`+c.lib+`" PATH="$PREFIX/bin:$PATH" LD_LIBRARY_PATH="$LIB" PKG_CONFIG_PATH="$LIB/pkgconfig"
+				eval gcc -Wall -Werror hello.c $(pkg-config --cflags --libs benchfs) -o hello
+				`+onDaemon+`./hello; ls "$PREFIX"/*/doc/benchfs*/docs/ior.md >/dev/null; rm hello*`), "hello 1")
+			shell(t, dir, `touch "`+c.prefix+`/bin/other"`)
+			target("uninstall")
+			says(t, shell(t, dir, "find . ! -type d; find . -type d -empty"), "./"+c.prefix+"/bin/other")
+		})
+	}
+}
+
+// What a newcomer copies works outside of the sources.
+func TestInstalledExamples(t *testing.T) {
+	dir := t.TempDir()
+	out := shell(t, dir, `cp -r $PREFIX/share/benchfs/examples/. .; flags=$(pkg-config --cflags --libs benchfs)
+		gcc checkpoint.c -o checkpoint $flags; mpicc n_to_1.c -o n_to_1 $flags; g++ -std=c++17 particles.cc -o particles $flags
+		gfortran array_dump.f90 -o array_dump $(pkg-config --cflags --libs benchfs-fortran)
+		gcc hdf5/*.c -o series_h5 $flags $(pkg-config --cflags --libs hdf5)
+		benchfs run -n 2 -- sh -ec './checkpoint /state 5; mpirun -n 2 ./n_to_1; ./particles; ./array_dump; /usr/bin/python3 series.py; ./series_h5 benchfs /series.h5' >log 2>&1 || { cat log; exit 1; }
+		tail -1 log`)
+	says(t, out, "8 steps in /series.h5")
 }
 
 // The package installs below another root, its library and programs work from there, its sums are right, and nothing stays when it goes.
@@ -289,6 +334,7 @@ func TestDebianPackage(t *testing.T) {
 	says(t, shell(t, dir, "dpkg-deb -f *.deb Depends | grep -o 'libucx0 (>= [0-9.]*'"), "libucx0 (>= 1.13.1")
 	shell(t, dir, "mkdir -p root/var/lib/dpkg/updates root/var/lib/dpkg/info; : >root/var/lib/dpkg/status; dpkg --root=$PWD/root --force-depends --force-not-root -i *.deb")
 	out := shell(t, dir, `cd root; md5sum --quiet -c var/lib/dpkg/info/benchfs.md5sums
+		test -z "$(find usr/lib -name '*.so*' -type f -perm /111)"; for lib in usr/lib/*/libbenchfs*.so; do test -z "$(readelf -SW $lib | grep '[.]symtab')"; done
 		lib=$(dirname $PWD/usr/lib/*/libbenchfs.so.0); export LD_LIBRARY_PATH=$lib PATH=$PWD/usr/bin:$PATH PYTHONPATH=$PWD/usr/lib/python3/dist-packages PKG_CONFIG_PATH=$lib/pkgconfig
 		test "$(realpath "$(pkg-config --variable=prefix benchfs)")" = $PWD/usr
 		benchfs run -n 2 -- /usr/bin/python3 -c 'import benchfs; benchfs.init(); benchfs.open("/x", "w").close(); print(benchfs.is_distributed())'`)
