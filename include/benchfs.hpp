@@ -24,6 +24,7 @@
 #include <benchfs.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -257,6 +258,12 @@ inline bool is_distributed()
     return detail::check(benchfs_is_distributed()) == 1;
 }
 
+/* Of the library, "0.1.0". */
+inline std::string version()
+{
+    return benchfs_version();
+}
+
 /* Counters of this process, as JSON. */
 inline std::string stats()
 {
@@ -453,6 +460,18 @@ class file : public detail::owner<benchfs_close>
     }
     off_t size() const { return stat().st_size; }
     void truncate(off_t size) { detail::check(benchfs_ftruncate(handle(), size)); }
+    /* Space for a range, of which the file grows to hold it; mode as in benchfs_fallocate. */
+    void allocate(off_t offset, off_t length, int mode = 0)
+    {
+        detail::check(benchfs_fallocate(handle(), mode, offset, length));
+    }
+    void chmod(mode_t mode) { detail::check(benchfs_fchmod(handle(), mode)); }
+    void chown(uid_t uid, gid_t gid) { detail::check(benchfs_fchown(handle(), uid, gid)); }
+    /* Of access and of modification, in this order. */
+    void set_times(const std::array<struct ::timespec, 2> &times)
+    {
+        detail::check(benchfs_futimens(handle(), times.data()));
+    }
     void sync() { detail::check(benchfs_fsync(handle())); }
     void data_sync() { detail::check(benchfs_fdatasync(handle())); }
     benchfs_layout layout() const
@@ -461,6 +480,8 @@ class file : public detail::owner<benchfs_close>
         detail::check(benchfs_fget_layout(handle(), &l));
         return l;
     }
+    /* Of a directory: for what is made in it from then on. Of a file: as long as it is empty. */
+    void set_layout(const benchfs_layout &l) { detail::check(benchfs_fset_layout(handle(), &l)); }
     /* Advisory locks: see benchfs_lock. false: somebody else has it. */
     bool try_lock(struct ::benchfs_lock lock = BENCHFS_LOCK_INIT)
     {
@@ -541,6 +562,13 @@ class directory : public detail::owner<benchfs_closedir>
         }
     }
 
+    /* Begin again, with what is there now. */
+    void rewind()
+    {
+        detail::check(benchfs_rewinddir(handle()));
+        at_ = ready_ = 0;
+    }
+
     class iterator
     {
       public:
@@ -589,6 +617,13 @@ inline struct ::stat lstat(const std::string &path)
     detail::check(benchfs_lstat(path.c_str(), &st));
     return st;
 }
+/* Space and inodes of the whole file system. */
+inline struct ::statvfs statfs(const std::string &path = "/")
+{
+    struct ::statvfs st;
+    detail::check(benchfs_statfs(path.c_str(), &st));
+    return st;
+}
 /* false: it is not there. Any other error is thrown. */
 inline bool exists(const std::string &path)
 {
@@ -617,6 +652,8 @@ BENCHFS_BOTH(symlink, (const std::string &target, const std::string &path),
 BENCHFS_BOTH(truncate, (const std::string &path, off_t size), benchfs_truncate(path.c_str(), size))
 BENCHFS_BOTH(chmod, (const std::string &path, mode_t mode), benchfs_chmod(path.c_str(), mode))
 BENCHFS_BOTH(chown, (const std::string &path, uid_t uid, gid_t gid), benchfs_chown(path.c_str(), uid, gid))
+BENCHFS_BOTH(set_times, (const std::string &path, const std::array<struct ::timespec, 2> &times),
+             benchfs_utimens(path.c_str(), times.data()))
 BENCHFS_BOTH(set_layout, (const std::string &path, const benchfs_layout &layout),
              benchfs_set_layout(path.c_str(), &layout))
 #undef BENCHFS_BOTH

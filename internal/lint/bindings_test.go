@@ -125,6 +125,33 @@ func TestPythonModuleIsTheHeader(t *testing.T) {
 	}
 }
 
+// TestCppHeaderCoversTheHeader: benchfs.hpp makes use of each function, or docs/cpp.md says that it is called as in C.
+func TestCppHeaderCoversTheHeader(t *testing.T) {
+	_, rest, found := strings.Cut(read(t, "docs/cpp.md"), "\n- **The rest** ")
+	if !found {
+		t.Fatal("docs/cpp.md does not say which functions are called as in C")
+	}
+	rest, _, _ = strings.Cut(rest, "\n\n")
+	asInC := names("`(benchfs_\\w+)`", rest)
+	used := names(`\b(benchfs_\w+)(?:\(|>)`, read(t, "include/benchfs.hpp"))
+	var all []string
+	for _, f := range header(t).Functions() {
+		all = append(all, f.Name)
+		switch inCpp, inDocument := slices.Contains(used, f.Name), slices.Contains(asInC, f.Name); {
+		case f.Name == "benchfs_init_version": // behind benchfs_init
+		case inCpp && inDocument:
+			t.Errorf("docs/cpp.md: %s has a form in include/benchfs.hpp", f.Name)
+		case !inCpp && !inDocument:
+			t.Errorf("%s has no form in include/benchfs.hpp, and docs/cpp.md does not say so", f.Name)
+		}
+	}
+	for _, name := range asInC {
+		if !slices.Contains(all, name) {
+			t.Errorf("docs/cpp.md: there is no %s", name)
+		}
+	}
+}
+
 // TestFortranArraysAreGenerated: the procedures for the types are what the script writes.
 func TestFortranArraysAreGenerated(t *testing.T) {
 	for argument, path := range map[string]string{"generic": "fortran/arrays_generic.inc", "procedures": "fortran/arrays.inc"} {

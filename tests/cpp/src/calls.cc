@@ -79,6 +79,15 @@ void files()
     CHECK(file.read(benchfs::bytes_of(room)) == 3 && file.read(benchfs::bytes_of(room), ec) == 0 && !ec);
     file.sync();
     file.data_sync();
+    file.allocate(0, 5000);
+    file.chmod(0600);
+    file.chown(static_cast<uid_t>(-1), static_cast<gid_t>(-1));
+    file.set_times({timespec{1, 2}, timespec{3, 4}});
+    CHECK(file.size() == 5000 && file.stat().st_mode == (S_IFREG | 0600) && file.stat().st_mtim.tv_nsec == 4);
+    benchfs::set_times("/cpp/file", {timespec{5, 6}, timespec{7, 8}}, ec);
+    CHECK(!ec && file.stat().st_atim.tv_sec == 5 && file.stat().st_mtim.tv_nsec == 8);
+    throws(std::errc::no_such_file_or_directory, "/none", [] { benchfs::set_times("/none", {}); });
+    file.chmod(0640);
 
     benchfs::file other = file.duplicate();
     CHECK(other.seek(0, SEEK_CUR) == 3);
@@ -174,6 +183,11 @@ void names()
         count++;
     }
     CHECK(!ec && count == 203);
+    benchfs::unlink("/cpp/sub/.0");
+    for (directory.rewind(); directory.next() != nullptr; count--) {
+    }
+    CHECK(count == 1);
+    benchfs::file("/cpp/sub/.0", O_CREAT | O_WRONLY);
     directory.close();
     benchfs::directory none("/nothing", ec);
     CHECK(!none && ec == std::errc::no_such_file_or_directory);
@@ -198,6 +212,12 @@ void names()
     benchfs_layout layout = BENCHFS_LAYOUT_INIT;
     layout.chunk_bytes = 65536;
     layout.strategy = BENCHFS_LAYOUT_ROUND_ROBIN;
+    benchfs::file("/cpp/sub", O_RDONLY | O_DIRECTORY).set_layout(layout);
+    CHECK(benchfs::get_layout("/cpp/sub").chunk_bytes == 65536);
+    layout.chunk_bytes = 131072;
+    benchfs::set_layout("/cpp/sub", layout);
+    CHECK(benchfs::get_layout("/cpp/sub").chunk_bytes == 131072);
+    layout.chunk_bytes = 65536;
     benchfs::set_layout("/cpp/sub", layout);
     CHECK(benchfs::get_layout("/cpp/sub").chunk_bytes == 65536);
     benchfs::file spread("/cpp/sub/spread", O_CREAT | O_RDWR);
@@ -233,6 +253,7 @@ int main()
     {
         benchfs::session nested;
         (void)benchfs::is_distributed();
+        CHECK(benchfs::version() == benchfs_version() && benchfs::statfs().f_bfree <= benchfs::statfs("/").f_blocks);
     }
     benchfs::sync();
     benchfs::session moved = std::move(session);
