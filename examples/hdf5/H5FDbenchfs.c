@@ -26,10 +26,15 @@ struct file {
 
 static int sessions; /* that this driver has begun */
 
+static herr_t failed_for(const char *reason, const char *function, hid_t major, hid_t minor)
+{
+    H5Epush2(H5E_DEFAULT, __FILE__, function, __LINE__, H5E_ERR_CLS, major, minor, "%s", reason);
+    return -1;
+}
+
 static herr_t failed(const char *function, hid_t major, hid_t minor)
 {
-    H5Epush2(H5E_DEFAULT, __FILE__, function, __LINE__, H5E_ERR_CLS, major, minor, "%s", benchfs_last_error());
-    return -1;
+    return failed_for(benchfs_last_error(), function, major, minor);
 }
 
 static herr_t terminate(void)
@@ -46,8 +51,10 @@ static H5FD_t *open_file(const char *name, unsigned flags, hid_t fapl, haddr_t m
     struct stat st;
     int how = (flags & H5F_ACC_RDWR) != 0 ? O_RDWR : O_RDONLY;
     (void)fapl;
-    if (maxaddr == 0 || maxaddr == HADDR_UNDEF)
+    if (maxaddr == 0 || maxaddr == HADDR_UNDEF) {
+        failed_for("no range of addresses", "open", H5E_ARGS, H5E_BADRANGE);
         return NULL;
+    }
     if (sessions == 0) {
         if (benchfs_init(NULL) < 0) {
             failed("open", H5E_VFL, H5E_CANTINIT);
@@ -67,6 +74,7 @@ static H5FD_t *open_file(const char *name, unsigned flags, hid_t fapl, haddr_t m
     }
     struct file *f = calloc(1, sizeof *f);
     if (f == NULL) {
+        failed_for("no memory", "open", H5E_RESOURCE, H5E_NOSPACE);
         benchfs_close(handle);
         return NULL;
     }

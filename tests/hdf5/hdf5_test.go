@@ -84,3 +84,41 @@ func TestDriver(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// Programs that know nothing of the driver take it as a plugin, from 1.14 on.
+func TestPlugin(t *testing.T) {
+	version := strings.TrimSpace(must(t, nil, bindings.Tool(t, "", "pkg-config"), "--modversion", "hdf5"))
+	if strings.HasPrefix(version, "1.8.") || strings.HasPrefix(version, "1.10.") || strings.HasPrefix(version, "1.12.") {
+		t.Skipf("HDF5 %s has no plugins of this kind", version)
+	}
+	top := bindings.Top(t)
+	dir := t.TempDir()
+	flags := append(strings.Fields(must(t, nil, "pkg-config", "--cflags", "--libs", "hdf5")), bindings.Link(t)...)
+	compile := func(args ...string) {
+		must(t, nil, bindings.Tool(t, "CC", "gcc"), append(append([]string{"-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-I" + filepath.Join(top, "include")}, args...), flags...)...)
+	}
+	driver, program := filepath.Join(top, "examples/hdf5/H5FDbenchfs.c"), filepath.Join(dir, "series")
+	compile(filepath.Join(top, "examples/hdf5/series.c"), driver, "-o", program)
+	if err := os.Mkdir(filepath.Join(dir, "plugins"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	compile("-shared", "-fPIC", driver, "-o", filepath.Join(dir, "plugins/libH5FDbenchfs.so"))
+
+	c := cluster.Start(t, cluster.Options{Nodes: 2, Shards: 1})
+	env := []string{"HDF5_PLUGIN_PATH=" + filepath.Join(dir, "plugins"), "HDF5_DRIVER=benchfs"}
+	for name, value := range c.Env() {
+		env = append(env, name+"="+value)
+	}
+	must(t, env, program, "benchfs", "/linked.h5")
+	must(t, env, program, "disk", "/plugged.h5")
+	must(t, env, "h5diff", "/linked.h5", "/plugged.h5")
+	dumped := must(t, env, "h5dump", "-d", "/temperature[7,255,126;;1,1,2]", "/plugged.h5")
+	if !strings.Contains(dumped, "(7,255,126): 7255.13, 7255.13") {
+		t.Errorf("h5dump shows\n%s", dumped)
+	}
+	must(t, env, "h5repack", "-f", "NONE", "/plugged.h5", "/plain.h5")
+	must(t, env, "h5diff", "/linked.h5", "/plain.h5")
+	if out, err := run(t, env, program, "disk", "/no/such/directory.h5"); err == nil || !strings.Contains(out, "/no/such/directory.h5") || !strings.Contains(out, "no such file") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
