@@ -16,6 +16,10 @@
  * fail. Neither has C's limit of 2 GiB a call. The arguments are spans of bytes: bytes_of(x) makes one of a contiguous container or an
  * array of trivially copyable elements.
  *
+ * Threads. Different objects may be used by any threads at the same time. So may one file in pread, pwrite, iread, iwrite, stat and the other
+ * calls that leave the object as it is; moving, closing and assigning to an object are for one thread alone, as is everything of a
+ * directory, a request or a session. read, write and seek share the file's offset: each call is whole, their order is nobody's.
+ *
  * What has no form here is called as in C, with handle(): the functions of benchfs.h are included.
  */
 #ifndef BENCHFS_HPP

@@ -12,6 +12,10 @@ arguments, and an error is an OSError with errno, filename and the library's own
 fileno() is not supported, and what insists on one (mmap, numpy.fromfile) takes File.readinto() instead.
 
 The library is the one that the environment variable LIBBENCHFS names, or that the loader finds, or ../lib/libbenchfs.so.0 from this file.
+Offsets and sizes are bytes, times seconds, or with ns= nanoseconds since 1970. A transfer moves at most 2**31 - 4096 bytes. Calls may be made by any
+threads, run without the interpreter's lock, and end, with an error if need be, by the time that rpc.call_timeout says. A function without a text of its
+own does what the one of the same name in os or os.path does.
+
 It does not survive fork(): with multiprocessing use the start method "spawn" (or "forkserver").
 """
 
@@ -333,6 +337,7 @@ def session(**options: Any) -> Iterator[None]:
 
 
 def version() -> str:
+    """Of the library: "0.1.0"."""
     return lib.benchfs_version().decode()
 
 
@@ -342,6 +347,7 @@ def is_distributed() -> bool:
 
 
 def strerror(code: int) -> str:
+    """The meaning of an errno, negative or not."""
     return lib.benchfs_strerror(code).decode()
 
 
@@ -351,7 +357,7 @@ def last_error() -> str:
 
 
 def stats() -> dict[str, Any]:
-    """Counters of this process."""
+    """Counters of this process: operations, bytes, retries, and how each node is reached."""
     size = 4096
     while True:
         text = ctypes.create_string_buffer(size)
@@ -362,6 +368,7 @@ def stats() -> dict[str, Any]:
 
 
 def sync() -> None:
+    """Make what was acknowledged so far, in the whole file system, survive power loss, where the medium can."""
     _check(lib.benchfs_sync())
 
 
@@ -535,32 +542,36 @@ class File(io.RawIOBase):
     # With an offset of one's own
 
     def preadinto(self, buffer: Any, offset: int) -> int:
+        """Read into a bytearray, memoryview, numpy array …; how many bytes: fewer at the end of the file."""
         with _Buffer(buffer, True) as b:
             return self._done(lib.benchfs_pread(self.handle, b.address, b.size, offset))
 
     def pread(self, size: int, offset: int) -> bytes:
+        """Up to size bytes: fewer at the end of the file."""
         data = bytearray(size)
         return bytes(memoryview(data)[: self.preadinto(data, offset)])
 
     def pwrite(self, data: Any, offset: int) -> int:
+        """Write what has the buffer interface; how many bytes: fewer mean that the rest failed, and the next call tells why."""
         with _Buffer(data, False) as b:
             return self._done(lib.benchfs_pwrite(self.handle, b.address, b.size, offset))
 
     def readv(self, buffers: Sequence[Any], offset: Optional[int] = None) -> int:
-        """Fill several buffers, at the file's offset or at one of one's own."""
+        """Fill several buffers (at most IOV_MAX), at the file's offset or at one of one's own; how many bytes: fewer at the end of the file."""
         with _vector(buffers, True) as iov:
             if offset is None:
                 return self._done(lib.benchfs_readv(self.handle, iov, len(iov)))
             return self._done(lib.benchfs_preadv(self.handle, iov, len(iov), offset))
 
     def writev(self, buffers: Sequence[Any], offset: Optional[int] = None) -> int:
+        """Write several buffers (at most IOV_MAX), one after the other; how many bytes."""
         with _vector(buffers, False) as iov:
             if offset is None:
                 return self._done(lib.benchfs_writev(self.handle, iov, len(iov)))
             return self._done(lib.benchfs_pwritev(self.handle, iov, len(iov), offset))
 
     def iread(self, buffer: Any, offset: int) -> Request:
-        """Begin a preadinto()."""
+        """Begin a preadinto(); the buffer is held until the request has ended, and must be left alone until then."""
         return self._begin(lib.benchfs_iread, _Buffer(buffer, True), offset)
 
     def iwrite(self, data: Any, offset: int) -> Request:
@@ -604,7 +615,7 @@ class File(io.RawIOBase):
         self._done(lib.benchfs_futimens(self.handle, _timespecs(times, ns)))
 
     def fallocate(self, offset: int, length: int, keep_size: bool = False) -> None:
-        """Reserve room."""
+        """Reserve length bytes of room from offset on. The file grows to hold them, unless keep_size."""
         self._done(lib.benchfs_fallocate(self.handle, 1 if keep_size else 0, offset, length))
 
     def lock(self, type: int = F_WRLCK, start: int = 0, length: int = 0, *, wait: bool = True, kind: int = LOCK_RANGE,  # noqa: A002
@@ -1028,11 +1039,13 @@ class Extent(NamedTuple):
 
 
 def get_layout(path: Path) -> Layout:
+    """Of a file, or what files get that are made in a directory."""
     c = _Layout(ctypes.sizeof(_Layout))
     _check(lib.benchfs_get_layout(_encode(path), byref(c)), path)
     return Layout(c.strategy, c.chunk_bytes, c.first_shard, c.shards, c.epoch)
 
 
 def set_layout(path: Path, strategy: int = LAYOUT_DEFAULT, chunk_bytes: int = 0) -> None:
-    """Of a directory's future files, or of a file that never had a byte."""
+    """Of a directory's future files, or of a file that never had a byte (OSError EBUSY otherwise). chunk_bytes: a power of two, 64 KiB to 64 MiB, 0: as
+    configured."""
     _check(lib.benchfs_set_layout(_encode(path), byref(_Layout(ctypes.sizeof(_Layout), chunk_bytes, strategy))), path)
