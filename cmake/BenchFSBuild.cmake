@@ -18,5 +18,18 @@ set_target_properties(benchfs::benchfs PROPERTIES
   IMPORTED_SONAME "libbenchfs.so.${_benchfs_soversion}"
   INTERFACE_INCLUDE_DIRECTORIES "${_benchfs_top}/include")
 add_dependencies(benchfs::benchfs benchfs_build)
+
+# The Fortran module, by the compiler of the project around this one, if it has one.
+get_property(_benchfs_languages GLOBAL PROPERTY ENABLED_LANGUAGES)
+if("Fortran" IN_LIST _benchfs_languages)
+  add_library(benchfs_fortran STATIC "${_benchfs_top}/fortran/benchfs.f90")
+  set_target_properties(benchfs_fortran PROPERTIES
+    Fortran_MODULE_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/fortran"
+    INTERFACE_INCLUDE_DIRECTORIES "${CMAKE_CURRENT_BINARY_DIR}/fortran"
+    POSITION_INDEPENDENT_CODE ON)
+  target_link_libraries(benchfs_fortran PUBLIC benchfs::benchfs)
+  add_library(benchfs::fortran ALIAS benchfs_fortran)
+endif()
+unset(_benchfs_languages)
 unset(_benchfs_soversion)
 unset(_benchfs_top)

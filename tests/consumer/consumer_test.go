@@ -216,14 +216,15 @@ func TestCMakeVersion(t *testing.T) {
 }
 
 func TestSuperProject(t *testing.T) {
-	for name, how := range map[string]string{
-		"add_subdirectory": "add_subdirectory(\"$ENV{SOURCES}\" benchfs)\n",
-		"FetchContent":     "include(FetchContent)\nFetchContent_Declare(BenchFS SOURCE_DIR \"$ENV{SOURCES}\")\nFetchContent_MakeAvailable(BenchFS)\n",
+	for name, c := range map[string]struct{ how, language, file, text, target, want string }{
+		"add_subdirectory": {"add_subdirectory(\"$ENV{SOURCES}\" benchfs)\n", "C", "hello.c", inC, "benchfs::benchfs", "hello 1"},
+		"FetchContent": {"include(FetchContent)\nFetchContent_Declare(BenchFS SOURCE_DIR \"$ENV{SOURCES}\")\nFetchContent_MakeAvailable(BenchFS)\n",
+			"Fortran", "hello.f90", inFortran, "benchfs::fortran", "hello T"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			lists := strings.NewReplacer("LANGUAGES LANGUAGE", "LANGUAGES C", "SOURCE", "hello.c", "TARGET", "benchfs::benchfs", "find_package(BenchFS 0.1 REQUIRED)\n", how).Replace(cmakeLists)
-			dir := project(t, map[string]string{"CMakeLists.txt": lists, "hello.c": inC})
-			says(t, shell(t, dir, "export SOURCES="+bindings.Top(t)+"; "+cmakeBuild+onDaemon+"./build/hello"), "hello 1")
+			lists := strings.NewReplacer("LANGUAGES LANGUAGE", "LANGUAGES "+c.language, "SOURCE", c.file, "TARGET", c.target, "find_package(BenchFS 0.1 REQUIRED)\n", c.how).Replace(cmakeLists)
+			dir := project(t, map[string]string{"CMakeLists.txt": lists, c.file: c.text})
+			says(t, shell(t, dir, "export SOURCES="+bindings.Top(t)+"; "+cmakeBuild+onDaemon+"./build/hello"), c.want)
 		})
 	}
 }
