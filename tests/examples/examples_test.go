@@ -1,4 +1,4 @@
-// Package examples_test runs the commands of examples/README.md and compares what they print. It needs `make build`.
+// Package examples_test runs the commands of examples/README.md, compares what they print, and compiles what the README shows. It needs `make build`.
 package examples_test
 
 import (
@@ -19,6 +19,18 @@ func TestReadme(t *testing.T) {
 		// As root, on fewer cores than ranks, without the program that would start ranks on other machines.
 		"OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1", "OMPI_MCA_rmaps_base_oversubscribe=1", "OMPI_MCA_plm=isolated",
 		"PYTHONDONTWRITEBYTECODE=1",
+	})
+}
+
+// The ten lines of C in the README of the whole.
+func TestTenLinesOfC(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "hello")
+	args := []string{"-Wall", "-Wextra", "-Werror", "-Iinclude", "-o", program, bindings.Example(t, "README.md", "c", "hello.c")}
+	bindings.Run(t, nil, bindings.Tool(t, "CC", "gcc"), append(args, bindings.Link(t)...)...)
+	bindings.Everywhere(t, func(t *testing.T, run func(args ...string) string) {
+		if out := run(program); out != "hello\n" {
+			t.Errorf("it prints %q", out)
+		}
 	})
 }
 
