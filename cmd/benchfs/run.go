@@ -40,7 +40,7 @@ type clusterOptions struct {
 func (o *clusterOptions) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.IntVarP(&o.nodes, "nodes", "n", 1, "`number` of daemons")
-	f.IntVar(&o.shards, "shards", 0, "shards of each daemon; 0: the cores divided by the daemons, at most 4")
+	f.IntVar(&o.shards, "shards", 0, "shards of each daemon; 0: half of the cores, which the command needs too, divided by the daemons, 1 to 4")
 	f.StringVar(&o.dataDir, "data-dir", "", "keep the data in this `directory` (node-0, node-1, …), which stays; default: a private one in /dev/shm")
 	f.StringVar(&o.listen, "listen", "127.0.0.1:0", "`address` of the daemons' listeners")
 	f.StringVar(&o.logDir, "log-dir", "", "keep the daemons' logs in this `directory`")
@@ -89,7 +89,7 @@ func (c *cluster) start(locks []*os.File, detached bool) error {
 func (o *clusterOptions) daemonFlags() ([]string, error) {
 	shards := o.shards
 	if shards == 0 {
-		shards = max(1, min(4, runtime.NumCPU()/o.nodes))
+		shards = max(1, min(4, runtime.NumCPU()/2/o.nodes))
 	}
 	flags := []string{"--shards", strconv.Itoa(shards), "--listen", o.listen, "--set", "cluster.nodes=", "--set", "cluster.mode=distributed"}
 	if o.g.config != "" {
