@@ -4,7 +4,6 @@
  */
 #include "preload.h"
 
-#include <fts.h>
 #include <ftw.h>
 #include <glob.h>
 
@@ -233,18 +232,3 @@ EXPORT int ftw(const char *path, __ftw_func_t call, int most)
 
 extern int nftw64(const char *, __nftw64_func_t, int, int) EXPORT __attribute__((alias("nftw")));
 extern int ftw64(const char *, __ftw64_func_t, int) EXPORT __attribute__((alias("ftw")));
-
-/* ==== fts: not for paths of ours ==== */
-
-EXPORT FTS *fts_open(char *const *paths, int options, int (*compare)(const FTSENT **, const FTSENT **))
-{
-    for (char *const *p = paths; *p != NULL; p++) {
-        if (is_inside(AT_FDCWD, *p)) {
-            bp_refuse(F_fts_open, EOPNOTSUPP, "libc's fts; programs with their own (coreutils, findutils) work");
-            return NULL;
-        }
-    }
-    return REAL(fts_open)(paths, options, compare);
-}
-extern FTS64 *fts64_open(char *const *, int, int (*)(const FTSENT64 **, const FTSENT64 **)) EXPORT
-    __attribute__((alias("fts_open")));

@@ -446,7 +446,7 @@ static int go_inside(const struct bp_library *lib, int handle, const char *given
 {
     char path[PATH_MAX];
     struct stat st;
-    int rc = lib->fstat(handle, &st);
+    int rc = lib->fstat(handle, &st), saved = errno;
     struct bp_file *f = NULL;
     if (rc == 0 && bp_realpath(AT_FDCWD, given, path) == NULL)
         rc = -errno;
@@ -459,6 +459,7 @@ static int go_inside(const struct bp_library *lib, int handle, const char *given
         return (int)bp_result(rc);
     }
     enter(f);
+    errno = saved; /* as after a system call that went well */
     return 0;
 }
 

@@ -31,7 +31,7 @@ type program struct {
 	script string
 }
 
-var programs = [][]program{coreutils, archives, shells, languages, builds, databases}
+var programs = [][]program{coreutils, archives, shells, languages, builds, databases, trees}
 
 const (
 	prefix = "/benchfs"
