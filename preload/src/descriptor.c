@@ -394,7 +394,7 @@ void bp_adopt_all(void)
         return;
     char buffer[4096] __attribute__((aligned(8)));
     long n;
-    while ((n = syscall(SYS_getdents64, dir, buffer, sizeof buffer)) > 0) {
+    while ((n = REAL(syscall)(SYS_getdents64, dir, buffer, sizeof buffer)) > 0) {
         for (long at = 0; at < n;) {
             struct dirent64 *e = (struct dirent64 *)(buffer + at);
             at += e->d_reclen;

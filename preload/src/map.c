@@ -10,6 +10,7 @@
 #include "preload.h"
 
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 struct mapping {
     struct mapping *next;
@@ -201,7 +202,7 @@ static void *map_file(struct bp_file *f, void *hint, size_t length, int prot, in
         return failed(-h);
     bp_write_back_file(f);
     if (flags & MAP_FIXED)
-        (void)munmap(hint, n);
+        (void)bp_munmap(1, hint, n);
     char *at = REAL(mmap)(
         hint, n, PROT_READ | PROT_WRITE,
         (flags & ~(MAP_TYPE | MAP_SYNC | MAP_LOCKED)) | (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS, -1, 0);
@@ -220,7 +221,22 @@ static void *map_file(struct bp_file *f, void *hint, size_t length, int prot, in
     return at;
 }
 
-EXPORT void *mmap(void *hint, size_t length, int prot, int flags, int fd, off_t offset)
+/*
+ * A program's UCX writes a jump to itself over the first bytes of the function that it finds under the name mmap, ours or libc's, and then asks by
+ * number (syscall(2)). So what is asked by number must not come by the exported names, nor by libc's: by_number says so.
+ */
+static void *kernel_mmap(int by_number, void *hint, size_t n, int prot, int flags, int fd, off_t offset)
+{
+    return by_number ? (void *)REAL(syscall)(SYS_mmap, hint, n, prot, flags, fd, offset)
+                     : REAL(mmap)(hint, n, prot, flags, fd, offset);
+}
+
+static int kernel_munmap(int by_number, void *at, size_t n)
+{
+    return by_number ? (int)REAL(syscall)(SYS_munmap, at, n) : REAL(munmap)(at, n);
+}
+
+void *bp_mmap(int by_number, void *hint, size_t length, int prot, int flags, int fd, off_t offset)
 {
     struct bp_file *f = (flags & MAP_ANONYMOUS) != 0 ? NULL : bp_file(fd);
     if (UNLIKELY(f != NULL)) {
@@ -231,21 +247,31 @@ EXPORT void *mmap(void *hint, size_t length, int prot, int flags, int fd, off_t 
         (void)write_back_range(hint, length);
         cut(hint, length);
     }
-    return REAL(mmap)(hint, length, prot, flags, fd, offset);
+    return kernel_mmap(by_number, hint, length, prot, flags, fd, offset);
+}
+
+EXPORT void *mmap(void *hint, size_t length, int prot, int flags, int fd, off_t offset)
+{
+    return bp_mmap(0, hint, length, prot, flags, fd, offset);
 }
 ALIAS(mmap, mmap64);
 
-EXPORT int munmap(void *at, size_t n)
+int bp_munmap(int by_number, void *at, size_t n)
 {
     if (LIKELY(atomic_load_explicit(&bp_mapping_count, memory_order_relaxed) == 0))
-        return REAL(munmap)(at, n);
+        return kernel_munmap(by_number, at, n);
     int rc = write_back_range(at, round_up(n));
     if (rc != 0)
         bp_log("munmap: what was written to the mapping is lost: %s", strerror(-rc));
-    rc = REAL(munmap)(at, n);
+    rc = kernel_munmap(by_number, at, n);
     if (rc == 0)
         cut(at, round_up(n));
     return rc;
+}
+
+EXPORT int munmap(void *at, size_t n)
+{
+    return bp_munmap(0, at, n);
 }
 
 EXPORT int msync(void *at, size_t n, int flags)
@@ -268,17 +294,19 @@ EXPORT int msync(void *at, size_t n, int flags)
     return ours ? (int)bp_result(rc) : REAL(msync)(at, n, flags);
 }
 
-EXPORT void *mremap(void *at, size_t old, size_t size, int flags, ...)
+static void *kernel_mremap(int by_number, void *at, size_t old, size_t size, int flags, void *to)
 {
-    __builtin_va_list arguments;
-    __builtin_va_start(arguments, flags);
-    void *to = __builtin_va_arg(arguments, void *);
-    __builtin_va_end(arguments);
+    return by_number ? (void *)REAL(syscall)(SYS_mremap, at, old, size, flags, to)
+                     : REAL(mremap)(at, old, size, flags, to);
+}
+
+void *bp_mremap(int by_number, void *at, size_t old, size_t size, int flags, void *to)
+{
     struct bp_file *file = NULL;
     off_t offset = 0;
     size_t from, end;
     if (LIKELY(atomic_load_explicit(&bp_mapping_count, memory_order_relaxed) == 0))
-        return REAL(mremap)(at, old, size, flags, to);
+        return kernel_mremap(by_number, at, old, size, flags, to);
     pthread_mutex_lock(&mappings);
     for (struct mapping *m = first; m != NULL && file == NULL; m = m->next) {
         if (overlap(m, at, 1, &from, &end)) {
@@ -289,11 +317,11 @@ EXPORT void *mremap(void *at, size_t old, size_t size, int flags, ...)
     }
     pthread_mutex_unlock(&mappings);
     if (file == NULL)
-        return REAL(mremap)(at, old, size, flags, to);
+        return kernel_mremap(by_number, at, old, size, flags, to);
     void *result = at;
     if (round_up(size) <= round_up(old)) {
         if (round_up(size) < round_up(old))
-            (void)munmap((char *)at + round_up(size), round_up(old) - round_up(size));
+            (void)bp_munmap(by_number, (char *)at + round_up(size), round_up(old) - round_up(size));
     } else if ((flags & MREMAP_MAYMOVE) == 0) {
         result = failed(ENOMEM);
     } else {
@@ -301,8 +329,17 @@ EXPORT void *mremap(void *at, size_t old, size_t size, int flags, ...)
         result = map_file(file, (flags & MREMAP_FIXED) != 0 ? to : NULL, size, PROT_READ | PROT_WRITE,
                           MAP_SHARED | ((flags & MREMAP_FIXED) != 0 ? MAP_FIXED : 0), offset);
         if (result != MAP_FAILED)
-            (void)munmap(at, old);
+            (void)bp_munmap(by_number, at, old);
     }
     bp_file_drop(file);
     return result;
+}
+
+EXPORT void *mremap(void *at, size_t old, size_t size, int flags, ...)
+{
+    __builtin_va_list arguments;
+    __builtin_va_start(arguments, flags);
+    void *to = __builtin_va_arg(arguments, void *);
+    __builtin_va_end(arguments);
+    return bp_mremap(0, at, old, size, flags, to);
 }

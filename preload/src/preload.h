@@ -12,6 +12,7 @@
  *   descriptor.c    open files as kernel descriptors
  *   where.c         paths: inside the prefix or not; the working directory
  *   open.c io.c attr.c name.c dir.c tree.c fts.c stdio.c map.c lock.c wait.c copy.c exec.c other.c   the calls, by topic
+ *   syscall.c       the same by number
  *
  * # Rules
  *
@@ -384,6 +385,15 @@ void bp_write_back_all(void);
 /* The same for one file, before it is read by other means. */
 void bp_write_back_file(const struct bp_file *f);
 extern atomic_int bp_mapping_count;
+void *bp_mmap(int by_number, void *hint, size_t length, int prot, int flags, int fd, off_t offset);
+int bp_munmap(int by_number, void *at, size_t n);
+void *bp_mremap(int by_number, void *at, size_t old, size_t size, int flags, void *to);
+
+/* ==== syscall.c ==== */
+
+/* Calls by number that met a path or a descriptor of ours and are not served; numbers are below this. */
+#define BP_SYSCALLS 512
+extern _Atomic uint64_t bp_unhandled[BP_SYSCALLS];
 
 /* ==== lock.c ==== */
 

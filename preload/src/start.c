@@ -184,6 +184,10 @@ static void report(void)
             n += (size_t)snprintf(text + n, sizeof text - n, " %8llu refused", (unsigned long long)c->refused);
         text[n++] = '\n';
     }
+    for (int i = 0; i < BP_SYSCALLS && n < sizeof text - 256; i++)
+        if (bp_unhandled[i] != 0)
+            n += (size_t)snprintf(text + n, sizeof text - n, "  syscall %-12d %10llu unhandled\n", i,
+                                  (unsigned long long)bp_unhandled[i]);
     (void)!REAL(write)(bp_settings.report_fd, text, n);
 }
 

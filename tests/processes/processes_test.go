@@ -1,16 +1,19 @@
 // Package processes tests what processes do to open files under the interposer: fork, exec, descriptors that are inherited, passed on and
-// closed. src/process.c is an ordinary program; it runs on a local disk first, which is the oracle, and then on two daemons.
+// closed. src/ is an ordinary program; it runs on a local disk first, which is the oracle, and then on two daemons.
 package processes
 
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/benchfs/benchfs/internal/cluster"
 )
@@ -19,7 +22,7 @@ import (
 func build(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "process")
-	cmd := exec.Command("gcc", "-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", filepath.Join("src", "process.c"), "-o", program, "-ldl")
+	cmd := exec.Command("gcc", "-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", filepath.Join("src", "process.c"), filepath.Join("src", "calls.c"), "-o", program, "-ldl")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -78,6 +81,30 @@ func TestProcesses(t *testing.T) {
 			}
 			_ = os.Truncate(log, 0)
 		})
+	}
+}
+
+// TestUnhandled: calls by number that nobody serves are told to the log, and counted in the report.
+func TestUnhandled(t *testing.T) {
+	program := build(t)
+	c := cluster.Start(t, cluster.Options{Nodes: 1, Shards: 1})
+	env := c.Env()
+	log := filepath.Join(t.TempDir(), "log")
+	env["LD_PRELOAD"], env["BENCHFS_PRELOAD_LOG"], env["BENCHFS_PRELOAD_REPORT"] = preloadLibrary(t), log, "1"
+	if out, err := run(t, env, program, "unhandled", "/benchfs/unhandled"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	text, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		fmt.Sprintf("syscall %d refused: openat2 with rules", unix.SYS_OPENAT2), fmt.Sprintf("syscall %d refused: a call on a descriptor", unix.SYS_SETNS),
+		fmt.Sprintf("  syscall %-12d %10d unhandled\n", unix.SYS_OPENAT2, 2), fmt.Sprintf("  syscall %-12d %10d unhandled\n", unix.SYS_SETNS, 1),
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("there is no %q in\n%s", want, text)
+		}
 	}
 }
 
