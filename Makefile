@@ -41,7 +41,7 @@ INNER := libbenchfs_inner.so
 CFLAGS ?= -O2 -g
 GO_LDFLAGS := -X github.com/benchfs/benchfs/internal/compose.Build=$(BUILD_ID)
 # Go links a c-shared library without a soname and with more symbols than asked for.
-SO_LDFLAGS := -extldflags "-Wl,-soname,$(SONAME) -Wl,--version-script=$(CURDIR)/capi/libbenchfs.map -Wl,-z,defs"
+SO_LDFLAGS := -extldflags "-Wl,-soname,$(SONAME) -Wl,--version-script=$(CURDIR)/capi/libbenchfs.map -Wl,-z,defs -Wl,--wrap=pthread_create"
 
 # Go's cache does not look at files outside of a package's directory, nor at what the linker is told by name: a sum of them in flags that
 # do nothing else makes it build anew. (-I names a directory that no import is searched in; -X a variable that does not exist.)

@@ -32,3 +32,8 @@ func text(p *C.char, n C.size_t) string { return C.GoStringN(p, C.int(n)) }
 
 // memory is the caller's buffer. It is C's: the garbage collector leaves it alone, and it must not be kept after the call.
 func memory(p unsafe.Pointer, n C.size_t) []byte { return unsafe.Slice((*byte)(p), int(n)) }
+
+// The first call of a thread makes it known to the runtime; this is for that (threads.c).
+//
+//export bfsgo_nothing
+func bfsgo_nothing() {}

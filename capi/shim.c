@@ -35,10 +35,12 @@ static int refuse(int code, const char *text)
     return -code;
 }
 
+/* The beginning of each function that calls Go. */
 #define REFUSE_IN_CHILD()                                                                             \
     do {                                                                                              \
         if (atomic_load_explicit(&forked, memory_order_relaxed))                                      \
             return refuse(ECHILD, "this process is a fork of the one that uses BenchFS: exec first"); \
+        bfs_enter();                                                                                  \
     } while (0)
 
 #define REFUSE_IF(condition, code, text)   \

@@ -33,6 +33,18 @@ void bfs_set_static_error(const char *text);
 /* The text set last, or "". */
 const char *bfs_error(void);
 
+/* The host's signals (threads.c). */
+
+extern __thread int bfs_thread_is_ready __attribute__((tls_model("initial-exec")));
+void bfs_ready_thread(void);
+
+/* Before the calling thread calls into Go: its first call would change its signal mask. */
+static inline void bfs_enter(void)
+{
+    if (__builtin_expect(!bfs_thread_is_ready, 0))
+        bfs_ready_thread();
+}
+
 /* Sleeping until another thread says so (wait.c). */
 
 /* Waits until *over is not 0. 0 if a signal handler ran first that was installed without SA_RESTART. */

@@ -45,7 +45,8 @@
  * not noticed: it must not call BenchFS at all. vfork() and posix_spawn() are fine, as the child makes no
  * calls.
  *
- * Signals. The signal mask stays as it is. The library's Go runtime handles SIGSEGV, SIGBUS, SIGFPE, SIGPIPE
+ * Signals. The signal mask stays as it is, and the library's own threads take none of the signals that are sent to
+ * the process. The library's Go runtime handles SIGSEGV, SIGBUS, SIGFPE, SIGPIPE
  * and SIGURG, which it uses itself; what is not its own it passes on to the handler that was there when the
  * library was loaded, or treats as if there were none. It adds SA_ONSTACK to the handlers that exist then; a
  * handler that the program installs later must set SA_ONSTACK itself.

@@ -12,7 +12,7 @@ dir=$(cd "$1" && pwd)
 shift
 cd "$top"
 go build "$@" -buildmode=c-shared \
-    -ldflags "-extldflags '-Wl,-soname,libbenchfs.so.0 -Wl,--version-script=$top/capi/libbenchfs.map'" \
+    -ldflags "-extldflags '-Wl,-soname,libbenchfs.so.0 -Wl,--version-script=$top/capi/libbenchfs.map -Wl,--wrap=pthread_create'" \
     -o "$dir/libbenchfs.so.0" ./capi
 # Go writes a header of its exports beside the library: they are internal.
 rm -f "$dir/libbenchfs.so.h" "$dir/libbenchfs.h" "$dir/libbenchfs.so.0.h"

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -120,7 +121,11 @@ EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, v
     if (s == NULL)
         return EAGAIN;
     *s = (struct start){routine, argument};
+    sigset_t all, before; /* the program's signals are not for the library's threads, UCX's among them */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     int rc = real(thread, attributes, run, s);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc != 0)
         free(s);
     return rc;

@@ -218,6 +218,19 @@ static int load(void)
     return 0;
 }
 
+/* Handlers of the program wait while the loader works. */
+static int load_quietly(void)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    sigdelset(&all, SIGSEGV);
+    sigdelset(&all, SIGBUS);
+    pthread_sigmask(SIG_BLOCK, &all, &old);
+    int rc = load();
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return rc;
+}
+
 static int join(void)
 {
     char text[512];
@@ -239,25 +252,18 @@ static int join(void)
     return rc;
 }
 
-/* Signals of the program are kept off the threads that the library starts. */
 static int load_and_join(void)
 {
     struct fd_set_ *before = malloc(sizeof *before);
     if (before == NULL)
         return -ENOMEM;
-    sigset_t all, old;
-    sigfillset(&all);
-    sigdelset(&all, SIGSEGV);
-    sigdelset(&all, SIGBUS);
-    pthread_sigmask(SIG_BLOCK, &all, &old);
     open_descriptors(before);
     int limit = fill_low(before);
-    int rc = loaded ? 0 : load();
+    int rc = loaded ? 0 : load_quietly();
     if (rc == 0)
         rc = join();
     release_low(before, limit);
     remember_internal(before);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     free(before);
     return rc;
 }

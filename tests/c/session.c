@@ -1,6 +1,7 @@
 /* session.c: the life of a session, its options, its errors; fork. */
 #include "harness.h"
 
+#include <dirent.h>
 #include <spawn.h>
 
 extern char **environ;
@@ -274,6 +275,54 @@ RAW_TEST(host_process_is_left_alone)
         CHECK(sigaction(plain[i], NULL, &term) == 0);
         CHECK(term.sa_handler == SIG_DFL || term.sa_handler == SIG_IGN); /* as whoever started us has it */
     }
+}
+
+/* How many of the other threads would take a signal of the process. */
+static int takers(int signal)
+{
+    DIR *dir = opendir("/proc/self/task");
+    struct dirent *e;
+    int count = 0;
+    CHECK(dir != NULL);
+    while ((e = readdir(dir)) != NULL) {
+        char path[300], line[200];
+        snprintf(path, sizeof path, "/proc/self/task/%s/status", e->d_name);
+        FILE *f = e->d_name[0] != '.' && atoi(e->d_name) != getpid() ? fopen(path, "r") : NULL;
+        while (f != NULL && fgets(line, sizeof line, f) != NULL)
+            if (strncmp(line, "SigBlk:", 7) == 0)
+                count += (strtoull(line + 7, NULL, 16) >> (signal - 1) & 1) == 0;
+        if (f != NULL)
+            fclose(f);
+    }
+    closedir(dir);
+    return count;
+}
+
+static void *call_with_all_blocked(void *unused)
+{
+    sigset_t all, after;
+    struct stat st;
+    sigfillset(&all);
+    CHECK(pthread_sigmask(SIG_SETMASK, &all, NULL) == 0);
+    CHECK(pthread_sigmask(SIG_SETMASK, NULL, &all) == 0); /* without those that cannot be blocked */
+    OK(benchfs_stat("/", &st));
+    CHECK(pthread_sigmask(SIG_SETMASK, NULL, &after) == 0);
+    for (int s = 1; s <= SIGRTMAX; s++)
+        EQ(sigismember(&after, s), sigismember(&all, s));
+    return unused;
+}
+
+/* A program that blocks a signal in all its threads, to wait for it, gets it: the library's threads take none. */
+RAW_TEST(signals_are_the_programs)
+{
+    pthread_t thread;
+    OK(benchfs_init(NULL));
+    make_file("/a", "x");
+    CHECK(pthread_create(&thread, NULL, call_with_all_blocked, NULL) == 0 && pthread_join(thread, NULL) == 0);
+    const int signals[] = {SIGCHLD, SIGPROF, SIGALRM, SIGTERM, SIGRTMIN, SIGRTMAX};
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
+        EQ(takers(signals[i]), 0);
+    OK(benchfs_finalize());
 }
 
 static void *init_and_finalize(void *unused)

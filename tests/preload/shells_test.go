@@ -58,6 +58,11 @@ exec 8>lock2; flock -n 8; flock -n lock2 true || echo held; (flock -n lock2 true
 flock -s lock2 flock -s -n lock2 echo shared; flock -s lock2 flock -x -n lock2 true || echo refused
 exec 8>&-; flock -w 0.2 lock2 true && echo free; flock lock2 -c 'echo by command; pwd'; flock . echo directory
 `},
+	{"script", `
+cd $D; seq 1 5 >f
+for i in 1 2 3; do script -qec "cat f; echo told >g" typescript-$i </dev/null >$T/out; grep -c '^[1-5]' typescript-$i; cat g; rm typescript-$i; done
+script -qec 'exit 3' /dev/null </dev/null || echo status $?
+`},
 	{"dash-awk", `
 cd $D
 dash -c 'set -e; echo one >f; cat <f; exec 7>>f; echo two >&7; exec 7>&-; while read l; do echo got $l; done <f; cd /; cat '$D'/f; x=$(cat '$D'/f); echo $x; for i in '$D'/*; do echo $i; done

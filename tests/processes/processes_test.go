@@ -22,7 +22,7 @@ import (
 func build(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "process")
-	cmd := exec.Command("gcc", "-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", filepath.Join("src", "process.c"), filepath.Join("src", "calls.c"), "-o", program, "-ldl")
+	cmd := exec.Command("gcc", "-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", filepath.Join("src", "process.c"), filepath.Join("src", "calls.c"), filepath.Join("src", "signals.c"), "-o", program, "-ldl")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

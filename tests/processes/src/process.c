@@ -652,6 +652,8 @@ static const struct {
     {"signals", signals, 0},
     {"endings", endings, 0},
     {"by-number", by_number, 0},
+    {"signal-masks", signal_masks, 0},
+    {"cancelled", cancelled, 0},
     {"unhandled", unhandled, 1},
 };
 

@@ -4,6 +4,10 @@
 
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+/* signals.c */
+void signal_masks(void);
+void cancelled(void);
+
 #endif
 #include <errno.h>
 #include <fcntl.h>
@@ -36,5 +40,9 @@ void ends_well(pid_t pid);
 /* calls.c */
 void by_number(void);
 void unhandled(void);
+
+/* signals.c */
+void signal_masks(void);
+void cancelled(void);
 
 #endif
