@@ -97,11 +97,11 @@ preload/src/functions.inc: preload/functions.txt
 	awk '!/^#/ && ($$2 == "done" || $$2 == "refused") { print "X(" $$1 ")" }' $< >$@
 
 # Checks of arguments that libc declares "nonnull" must stay: the kernel answers EFAULT, and so do we.
-lib/$(INNER): $(INNER_SOURCES) lib/libbenchfs.so | deps
+lib/$(INNER): $(INNER_SOURCES) preload/inner/low.h lib/libbenchfs.so | deps
 	$(CC) -std=gnu17 $(CFLAGS) -U_FORTIFY_SOURCE -fPIC -fvisibility=hidden -Wall -Wextra -Werror -Wno-missing-attributes \
 		-shared -Wl,-soname,$(INNER) -Wl,-z,defs -Wl,-rpath,'$$ORIGIN' -o $@ $(INNER_SOURCES) -Wl,--no-as-needed -Llib -lbenchfs
 
-lib/$(PRELOAD): $(PRELOAD_SOURCES) preload/src/functions.inc preload/src/preload.h include/benchfs.h | deps
+lib/$(PRELOAD): $(PRELOAD_SOURCES) preload/src/functions.inc preload/src/preload.h preload/inner/low.h include/benchfs.h | deps
 	@mkdir -p lib
 	$(CC) -std=gnu17 $(CFLAGS) -U_FORTIFY_SOURCE -fPIC -ftls-model=initial-exec -fvisibility=hidden -fno-delete-null-pointer-checks \
 		-Wall -Wextra -Werror -Wno-nonnull-compare -Wno-missing-attributes -Iinclude \

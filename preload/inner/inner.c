@@ -8,6 +8,8 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif
+#include "low.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -68,6 +70,21 @@ static void note(int fd, int open)
         atomic_fetch_and(&benchfs_inner_descriptors[fd / 64], ~(1ULL << (fd % 64)));
 }
 
+/* The interposer's lock, once it has told; while it loads us it keeps the low numbers taken. */
+EXPORT bfs_low_lock *_Atomic benchfs_inner_low;
+
+/* A call that makes descriptors, and what is done with them: nobody sees them low. */
+#define WHILE_LOW(expression)                                 \
+    __extension__({                                           \
+        bfs_low_lock *low_ = atomic_load(&benchfs_inner_low); \
+        int taken_ = low_ != NULL && bfs_low_take(low_);      \
+        int result_ = (int)(expression), saved_ = errno;      \
+        if (taken_)                                           \
+            bfs_low_give(low_);                               \
+        errno = saved_;                                       \
+        result_;                                              \
+    })
+
 /* Moves a new descriptor up. Where there is no room it stays where it is. */
 static int raise_descriptor(long made)
 {
@@ -89,11 +106,15 @@ static int raise_descriptor(long made)
 
 EXPORT int socket(int domain, int type, int protocol)
 {
-    return raise_descriptor(syscall(SYS_socket, domain, type | SOCK_CLOEXEC, protocol));
+    return WHILE_LOW(raise_descriptor(syscall(SYS_socket, domain, type | SOCK_CLOEXEC, protocol)));
 }
 
 EXPORT int accept4(int fd, struct sockaddr *address, socklen_t *n, int flags)
 {
+    /* One that may wait for a caller cannot keep the program waiting. */
+    long how = syscall(SYS_fcntl, fd, F_GETFL);
+    if (how >= 0 && (how & O_NONBLOCK) != 0)
+        return WHILE_LOW(raise_descriptor(syscall(SYS_accept4, fd, address, n, flags | SOCK_CLOEXEC)));
     return raise_descriptor(syscall(SYS_accept4, fd, address, n, flags | SOCK_CLOEXEC));
 }
 
@@ -111,12 +132,12 @@ static int raise_pair(long rc, int pair[2])
 
 EXPORT int socketpair(int domain, int type, int protocol, int pair[2])
 {
-    return raise_pair(syscall(SYS_socketpair, domain, type | SOCK_CLOEXEC, protocol, pair), pair);
+    return WHILE_LOW(raise_pair(syscall(SYS_socketpair, domain, type | SOCK_CLOEXEC, protocol, pair), pair));
 }
 
 EXPORT int pipe2(int pair[2], int flags)
 {
-    return raise_pair(syscall(SYS_pipe2, pair, flags | O_CLOEXEC), pair);
+    return WHILE_LOW(raise_pair(syscall(SYS_pipe2, pair, flags | O_CLOEXEC), pair));
 }
 
 EXPORT int pipe(int pair[2])
@@ -126,7 +147,7 @@ EXPORT int pipe(int pair[2])
 
 EXPORT int epoll_create1(int flags)
 {
-    return raise_descriptor(syscall(SYS_epoll_create1, flags | O_CLOEXEC));
+    return WHILE_LOW(raise_descriptor(syscall(SYS_epoll_create1, flags | O_CLOEXEC)));
 }
 
 EXPORT int epoll_create(int size)
@@ -140,33 +161,33 @@ EXPORT int epoll_create(int size)
 
 EXPORT int eventfd(unsigned count, int flags)
 {
-    return raise_descriptor(syscall(SYS_eventfd2, count, flags | O_CLOEXEC));
+    return WHILE_LOW(raise_descriptor(syscall(SYS_eventfd2, count, flags | O_CLOEXEC)));
 }
 
 EXPORT int timerfd_create(clockid_t clock, int flags)
 {
-    return raise_descriptor(syscall(SYS_timerfd_create, clock, flags | O_CLOEXEC));
+    return WHILE_LOW(raise_descriptor(syscall(SYS_timerfd_create, clock, flags | O_CLOEXEC)));
 }
 
 EXPORT int inotify_init1(int flags)
 {
-    return raise_descriptor(syscall(SYS_inotify_init1, flags | O_CLOEXEC));
+    return WHILE_LOW(raise_descriptor(syscall(SYS_inotify_init1, flags | O_CLOEXEC)));
 }
 
 EXPORT int memfd_create(const char *name, unsigned flags)
 {
-    return raise_descriptor(syscall(SYS_memfd_create, name, flags | 1u /* MFD_CLOEXEC */));
+    return WHILE_LOW(raise_descriptor(syscall(SYS_memfd_create, name, flags | 1u /* MFD_CLOEXEC */)));
 }
 
 EXPORT int dup(int fd)
 {
-    return raise_descriptor(syscall(SYS_dup, fd));
+    return WHILE_LOW(raise_descriptor(syscall(SYS_dup, fd)));
 }
 
 static int open_at(int dirfd, const char *path, int flags, va_list arguments)
 {
     mode_t mode = (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(arguments, mode_t) : 0;
-    return raise_descriptor(syscall(SYS_openat, dirfd, path, flags | O_CLOEXEC, mode));
+    return WHILE_LOW(raise_descriptor(syscall(SYS_openat, dirfd, path, flags | O_CLOEXEC, mode)));
 }
 
 EXPORT int open(const char *path, int flags, ...)

@@ -9,6 +9,7 @@
 
 #include <dlfcn.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -34,6 +35,9 @@ static _Atomic uint64_t internal[INTERNAL_FDS / 64];
 
 /* Those that it has opened since, as libbenchfs_inner.so counts them; NULL without it. */
 static _Atomic uint64_t *_Atomic opened_since;
+
+bfs_low_lock bp_low;
+atomic_int bp_low_used;
 
 _Thread_local uint32_t bp_thread_generation;
 static void (*_Atomic prepare)(void);    /* benchfs_inner_thread */
@@ -112,32 +116,51 @@ static void open_descriptors(struct fd_set_ *set)
 
 /*
  * The library opens descriptors when it starts, and the kernel gives it the lowest. Those belong to the program: scripts count on 0 to 9,
- * shells on 10 and 255, and others close whatever is above 2. So everything low is taken while the library starts.
+ * shells on 10 and 255, and others close whatever is above 2. So everything low is taken while the library starts, with descriptors of a file
+ * that nobody else has: other threads of the program may put theirs in the place of one meanwhile.
  */
 #define LOW_FDS 256
 
-static int fill_low(const struct fd_set_ *before)
+struct filling {
+    int limit;
+    ino_t file;
+    uint64_t taken[LOW_FDS / 64];
+};
+
+static void fill_low(struct filling *f)
 {
-    int limit = LOW_FDS;
+    struct stat st;
     long most = sysconf(_SC_OPEN_MAX);
-    if (most < 4 * LOW_FDS)
-        limit = (int)(most / 4);
-    int source = REAL(open)("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (source < 0)
-        return 0;
-    for (int fd = 0; fd < limit; fd++)
-        if (fd != source && (before->bits[fd / 64] >> (fd % 64) & 1) == 0)
-            REAL(dup3)(source, fd, O_CLOEXEC);
-    if (source >= limit)
-        REAL(close)(source);
-    return limit;
+    memset(f, 0, sizeof *f);
+    int limit = most < 4 * LOW_FDS ? (int)(most / 4) : LOW_FDS;
+    int source = memfd_create("benchfs-low", MFD_CLOEXEC);
+    if (source < 0 || REAL(fstat)(source, &st) != 0)
+        return;
+    f->limit = limit;
+    f->file = st.st_ino;
+    int fd = source;
+    for (; fd >= 0 && fd < limit; fd = REAL(fcntl)(source, F_DUPFD_CLOEXEC, 0))
+        f->taken[fd / 64] |= 1ULL << (fd % 64);
+    if (fd >= 0) /* the first that is not low; the source, too, if nothing low was free */
+        REAL(close)(fd);
 }
 
-static void release_low(const struct fd_set_ *before, int limit)
+static void release_low(const struct filling *f)
 {
-    for (int fd = 0; fd < limit; fd++)
-        if ((before->bits[fd / 64] >> (fd % 64) & 1) == 0)
-            REAL(close)(fd);
+    struct stat st;
+    for (int fd = 0; fd < f->limit; fd++)
+        if ((f->taken[fd / 64] >> (fd % 64) & 1) != 0)
+            (void)BP_WHILE_NONE_IS_LOW(REAL(fstat)(fd, &st) == 0 && st.st_ino == f->file ? REAL(close)(fd) : 0);
+}
+
+/* Go's runtime makes these by calls of its own. Anything else that the library has opened is known by now; what is not, is another thread's. */
+static int is_of_runtime(int fd)
+{
+    char link[32], target[32];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = REAL(readlink)(link, target, sizeof target - 1);
+    target[n > 0 ? n : 0] = '\0';
+    return strcmp(target, "anon_inode:[eventpoll]") == 0 || strcmp(target, "anon_inode:[eventfd]") == 0;
 }
 
 static void remember_internal(const struct fd_set_ *before)
@@ -147,10 +170,14 @@ static void remember_internal(const struct fd_set_ *before)
         return;
     open_descriptors(after);
     for (int i = 0; i < INTERNAL_FDS / 64; i++) {
-        uint64_t fresh = after->bits[i] & ~before->bits[i];
-        atomic_fetch_or(&internal[i], fresh);
-        for (; fresh != 0; fresh &= fresh - 1)
-            REAL(fcntl)(i * 64 + __builtin_ctzll(fresh), F_SETFD, FD_CLOEXEC);
+        for (uint64_t fresh = after->bits[i] & ~before->bits[i]; fresh != 0; fresh &= fresh - 1) {
+            int fd = i * 64 + __builtin_ctzll(fresh);
+            int known = (internal_bits(i) >> (fd % 64) & 1) != 0;
+            if (!known && atomic_load(&opened_since) != NULL && !is_of_runtime(fd))
+                continue;
+            atomic_fetch_or(&internal[i], 1ULL << (fd % 64));
+            REAL(fcntl)(fd, F_SETFD, FD_CLOEXEC);
+        }
     }
     free(after);
 }
@@ -165,6 +192,9 @@ static void *load_object(void)
         object = dlmopen(LM_ID_NEWLM, bp_settings.inner, RTLD_NOW | RTLD_LOCAL);
     if (object != NULL) {
         atomic_store(&opened_since, (_Atomic uint64_t *)dlsym(object, "benchfs_inner_descriptors"));
+        bfs_low_lock *_Atomic *low = dlsym(object, "benchfs_inner_low");
+        if (low != NULL)
+            atomic_store(low, &bp_low);
         atomic_store(&prepare, (void (*)(void))dlsym(object, "benchfs_inner_thread"));
         atomic_store(&take_leave, (void (*)(void))dlsym(object, "benchfs_inner_thread_end"));
         bp_prepare_thread();
@@ -257,12 +287,14 @@ static int load_and_join(void)
     struct fd_set_ *before = malloc(sizeof *before);
     if (before == NULL)
         return -ENOMEM;
+    atomic_store(&bp_low_used, 1);
     open_descriptors(before);
-    int limit = fill_low(before);
+    struct filling low;
+    fill_low(&low);
     int rc = loaded ? 0 : load_quietly();
     if (rc == 0)
         rc = join();
-    release_low(before, limit);
+    release_low(&low);
     remember_internal(before);
     free(before);
     return rc;
@@ -320,6 +352,8 @@ static void close_internal(int fd)
 static void in_child(void)
 {
     bp_pid = getpid();
+    atomic_store(&bp_low, 0); /* a thread that is not here may hold it */
+    atomic_store(&bp_low_used, 0);
     pthread_mutex_unlock(&loading);
     bp_descriptors_after_fork();
     if (!atomic_load_explicit(&bp_library_ready, memory_order_relaxed) && !loaded)

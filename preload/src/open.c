@@ -263,7 +263,7 @@ EXPORT int close(int fd)
 {
     struct bp_file *f = bp_file(fd);
     if (LIKELY(f == NULL))
-        return UNLIKELY(bp_is_internal(fd)) ? (errno = EBADF, -1) : REAL(close)(fd);
+        return UNLIKELY(bp_is_internal(fd)) ? (errno = EBADF, -1) : BP_WHILE_NONE_IS_LOW(REAL(close)(fd));
     bp_count(F_close);
     bp_unlock_process(f);
     bp_detach(fd);
@@ -278,11 +278,11 @@ static int close_between(unsigned first, unsigned last, int flags)
     for (int i = 0; i < 65536; i++) {
         if ((unsigned)i < first || (unsigned)i > last || !bp_is_internal(i))
             continue;
-        if ((unsigned)i > from && REAL(close_range)(from, (unsigned)i - 1, flags) != 0)
+        if ((unsigned)i > from && BP_WHILE_NONE_IS_LOW(REAL(close_range)(from, (unsigned)i - 1, flags)) != 0)
             return -1;
         from = (unsigned)i + 1;
     }
-    return from <= last ? REAL(close_range)(from, last, flags) : 0;
+    return from <= last ? BP_WHILE_NONE_IS_LOW(REAL(close_range)(from, last, flags)) : 0;
 }
 
 EXPORT int close_range(unsigned first, unsigned last, int flags)
@@ -332,7 +332,7 @@ static int duplicate_to(int fd, int to, int flags, int plain)
         errno = EBUSY;
         return -1;
     }
-    int made = plain ? REAL(dup2)(fd, to) : REAL(dup3)(fd, to, flags);
+    int made = BP_WHILE_NONE_IS_LOW(plain ? REAL(dup2)(fd, to) : REAL(dup3)(fd, to, flags));
     if (fd != to && (f != NULL || (made >= 0 && bp_file(made) != NULL)))
         made = duplicated(fd, made);
     if (made >= 0 && made <= STDERR_FILENO && f != NULL)

@@ -27,6 +27,8 @@
 #define _GNU_SOURCE 1
 #endif
 
+#include "../inner/low.h"
+
 #include <benchfs.h>
 
 #include <dirent.h>
@@ -180,6 +182,20 @@ static inline const struct bp_library *bp_library(void)
         bp_prepare_thread();
     return &bp_library_calls;
 }
+
+/* The lock on low descriptors, and whether there may be any of the library's. */
+extern bfs_low_lock bp_low;
+extern atomic_int bp_low_used;
+
+/* Around a call of the kernel that puts a descriptor in the place of another, or closes one that may not be there. */
+#define BP_WHILE_NONE_IS_LOW(expression)                                                                               \
+    __extension__({                                                                                                    \
+        int taken_ = UNLIKELY(atomic_load_explicit(&bp_low_used, memory_order_relaxed) != 0) && bfs_low_take(&bp_low); \
+        int result_ = (expression);                                                                                    \
+        if (taken_)                                                                                                    \
+            bfs_low_give(&bp_low);                                                                                     \
+        result_;                                                                                                       \
+    })
 
 void bp_library_start(void); /* by the constructor */
 void bp_library_end(void);   /* no loading any more */
