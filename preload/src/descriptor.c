@@ -22,7 +22,8 @@
 #define MEMFD_LINK "/memfd:" MEMFD_NAME " (deleted)"
 
 _Atomic(struct bp_file *) bp_files[BP_FD_MAX];
-atomic_int bp_fd_high = -1;
+atomic_int bp_fd_high BP_NEAR = -1;
+atomic_int bp_active BP_NEAR;
 
 /* What a file without a description has: for a thread that uses a descriptor which another is just closing. */
 static struct bp_description nothing;
@@ -130,6 +131,7 @@ struct bp_file *bp_file_new(int handle, uint64_t ino, uint32_t kind, int flags, 
 /* Puts f behind fd, in place of what something closed behind our back. Takes over the caller's reference. */
 static void place(int fd, struct bp_file *f)
 {
+    atomic_store(&bp_active, 1);
     int high = atomic_load(&bp_fd_high);
     while (high < fd && !atomic_compare_exchange_weak(&bp_fd_high, &high, fd))
         ;
@@ -147,6 +149,7 @@ static int blank_descriptor(void)
     if (LIKELY(fd >= 0))
         return fd;
     char link[32];
+    atomic_store(&bp_active, 1);
     int memfd = memfd_create(BLANK_NAME, MFD_CLOEXEC);
     if (memfd < 0)
         return -1;

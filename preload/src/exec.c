@@ -33,11 +33,11 @@ static char *preload_variable(char *const *given)
     static const char name[] = "LD_PRELOAD=";
     char **have = find(given, name), *made;
     const char *list = have != NULL ? *have + sizeof name - 1 : "";
-    if (bp_settings.self[0] == '\0' || strstr(list, bp_settings.self) != NULL)
+    if (bp_paths.self[0] == '\0' || strstr(list, bp_paths.self) != NULL)
         return NULL;
     if (strstr(list, "libbenchfs_preload.so") != NULL)
         return NULL; /* by another path */
-    if (asprintf(&made, "%s%s%s%s", name, bp_settings.self, list[0] != '\0' ? ":" : "", list) < 0)
+    if (asprintf(&made, "%s%s%s%s", name, bp_paths.self, list[0] != '\0' ? ":" : "", list) < 0)
         return NULL;
     return made;
 }

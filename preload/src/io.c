@@ -21,7 +21,7 @@
 
 /* ==== At a place that the caller names ==== */
 
-EXPORT ssize_t pread(int fd, void *buf, size_t n, off_t offset)
+BP_HOT ssize_t pread(int fd, void *buf, size_t n, off_t offset)
 {
     BP_FILE_CALL(pread, fd, REAL(pread)(fd, buf, n, offset));
     return bp_count_bytes(F_pread, bp_result(lib->pread(h, buf, n, offset)));
@@ -29,7 +29,7 @@ EXPORT ssize_t pread(int fd, void *buf, size_t n, off_t offset)
 ALIAS(pread, pread64);
 ALIAS(pread, __pread64);
 
-EXPORT ssize_t pwrite(int fd, const void *buf, size_t n, off_t offset)
+BP_HOT ssize_t pwrite(int fd, const void *buf, size_t n, off_t offset)
 {
     BP_FILE_CALL(pwrite, fd, REAL(pwrite)(fd, buf, n, offset));
     return bp_count_bytes(F_pwrite, bp_result(lib->pwrite(h, buf, n, offset)));
@@ -104,14 +104,14 @@ static int appends(const struct bp_file *f)
     return (atomic_load_explicit(&f->description->flags, memory_order_relaxed) & O_APPEND) != 0;
 }
 
-EXPORT ssize_t read(int fd, void *buf, size_t n)
+BP_HOT ssize_t read(int fd, void *buf, size_t n)
 {
     BP_FILE_CALL(read, fd, REAL(read)(fd, buf, n));
     return bp_count_bytes(F_read, bp_result(move(lib, f, h, buf, n, read_at)));
 }
 ALIAS(read, __read);
 
-EXPORT ssize_t write(int fd, const void *buf, size_t n)
+BP_HOT ssize_t write(int fd, const void *buf, size_t n)
 {
     BP_FILE_CALL(write, fd, REAL(write)(fd, buf, n));
     return bp_count_bytes(F_write,
@@ -177,7 +177,7 @@ ALIAS(__pread_chk, __pread64_chk);
 
 /* ==== Offsets ==== */
 
-EXPORT off_t lseek(int fd, off_t offset, int whence)
+BP_HOT off_t lseek(int fd, off_t offset, int whence)
 {
     BP_FILE_CALL(lseek, fd, REAL(lseek)(fd, offset, whence));
     if (whence == SEEK_SET && offset < 0) /* directories: a cookie, 0 to begin again */

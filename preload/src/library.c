@@ -37,7 +37,7 @@ static _Atomic uint64_t internal[INTERNAL_FDS / 64];
 static _Atomic uint64_t *_Atomic opened_since;
 
 bfs_low_lock bp_low;
-atomic_int bp_low_used;
+atomic_int bp_low_used BP_NEAR;
 
 _Thread_local uint32_t bp_thread_generation;
 static void (*_Atomic prepare)(void);    /* benchfs_inner_thread */
@@ -188,8 +188,8 @@ static void remember_internal(const struct fd_set_ *before)
 static void *load_object(void)
 {
     void *object = NULL;
-    if (bp_settings.inner[0] != '\0')
-        object = dlmopen(LM_ID_NEWLM, bp_settings.inner, RTLD_NOW | RTLD_LOCAL);
+    if (bp_paths.inner[0] != '\0')
+        object = dlmopen(LM_ID_NEWLM, bp_paths.inner, RTLD_NOW | RTLD_LOCAL);
     if (object != NULL) {
         atomic_store(&opened_since, (_Atomic uint64_t *)dlsym(object, "benchfs_inner_descriptors"));
         bfs_low_lock *_Atomic *low = dlsym(object, "benchfs_inner_low");
@@ -200,10 +200,10 @@ static void *load_object(void)
         bp_prepare_thread();
         return object;
     }
-    const char *why = bp_settings.inner[0] != '\0' ? dlerror() : NULL;
+    const char *why = bp_paths.inner[0] != '\0' ? dlerror() : NULL;
     if (why != NULL)
-        bp_log("cannot load %s: %s", bp_settings.inner, why);
-    return dlmopen(LM_ID_NEWLM, bp_settings.library, RTLD_NOW | RTLD_LOCAL);
+        bp_log("cannot load %s: %s", bp_paths.inner, why);
+    return dlmopen(LM_ID_NEWLM, bp_paths.library, RTLD_NOW | RTLD_LOCAL);
 }
 
 static void *nothing(void *unused)
@@ -232,15 +232,15 @@ static int load(void)
     if (object == NULL) {
         const char *why = dlerror();
         int full = why != NULL && strstr(why, "no more namespaces") != NULL;
-        bp_log("cannot load %s: %s%s", bp_settings.library, why != NULL ? why : "?",
+        bp_log("cannot load %s: %s%s", bp_paths.library, why != NULL ? why : "?",
                full ? " (programs that fork within forks may do so 14 times)" : "");
         return full ? -EAGAIN : -ELIBACC;
     }
-#define X(name)                                                                            \
-    bp_library_calls.name = (__typeof__(&benchfs_##name))dlsym(object, "benchfs_" #name);  \
-    if (bp_library_calls.name == NULL) {                                                   \
-        bp_log("%s has no benchfs_" #name ": it is another version", bp_settings.library); \
-        return -ELIBBAD;                                                                   \
+#define X(name)                                                                           \
+    bp_library_calls.name = (__typeof__(&benchfs_##name))dlsym(object, "benchfs_" #name); \
+    if (bp_library_calls.name == NULL) {                                                  \
+        bp_log("%s has no benchfs_" #name ": it is another version", bp_paths.library);   \
+        return -ELIBBAD;                                                                  \
     }
     BP_LIBRARY_CALLS(X)
 #undef X
@@ -287,6 +287,7 @@ static int load_and_join(void)
     struct fd_set_ *before = malloc(sizeof *before);
     if (before == NULL)
         return -ENOMEM;
+    atomic_store(&bp_active, 1);
     atomic_store(&bp_low_used, 1);
     open_descriptors(before);
     struct filling low;

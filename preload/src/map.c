@@ -23,7 +23,7 @@ struct mapping {
 
 static pthread_mutex_t mappings = PTHREAD_MUTEX_INITIALIZER;
 static struct mapping *first; /* shared and writable ones; guarded by mappings */
-atomic_int bp_mapping_count;
+atomic_int bp_mapping_count BP_NEAR;
 
 static const size_t page = 4096;
 

@@ -10,14 +10,11 @@ static int needs_mode(int flags)
     return (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE;
 }
 
-#define TAKE_MODE(mode, flags)            \
-    mode_t mode = 0;                      \
-    if (needs_mode(flags)) {              \
-        va_list arguments;                \
-        va_start(arguments, flags);       \
-        mode = va_arg(arguments, mode_t); \
-        va_end(arguments);                \
-    }
+/*
+ * libc declares open and openat with "...", for a mode that may be there. The functions behind those names have it as a parameter: on these machines it
+ * comes by the same register. Without O_CREAT nobody looks at it.
+ */
+#pragma GCC diagnostic ignored "-Wattribute-alias"
 
 /* /dev/stdin, /dev/fd/N, /proc/self/fd/N: the descriptor that a path names, or -1. */
 static int named_descriptor(const char *path)
@@ -90,32 +87,37 @@ static int open_inside(struct bp_where *w, int flags, mode_t mode, int *outside)
     }
 }
 
-static int open_at(int dirfd, const char *path, int flags, mode_t mode)
+/* /dev/fd/N and its like, where N is ours: another open file description of that file. -1: failed, -2: it is none. */
+static int open_named(const char *path, int flags)
+{
+    int named = named_descriptor(path);
+    struct bp_file *f = named >= 0 ? bp_file(named) : NULL;
+    if (LIKELY(f == NULL))
+        return -2;
+    const struct bp_library *lib = bp_library();
+    if (lib == NULL)
+        return -1;
+    int handle = lib->open_inode(f->description->ino, library_flags(flags & ~(O_CREAT | O_EXCL | O_TRUNC)));
+    if (handle < 0)
+        return (int)bp_result(handle);
+    if ((flags & O_TRUNC) != 0)
+        lib->ftruncate(handle, 0);
+    return bp_descriptor(handle, f->description->ino, f->description->kind, flags, f->description->path);
+}
+
+/* A path that is not outside by its text, or was not found there. */
+static __attribute__((noinline)) int open_slow(int dirfd, const char *path, int flags, mode_t mode, int tried)
 {
     struct bp_where w;
-    enum bp_side side = bp_locate(dirfd, path, &w);
-    int outside = 0, fd;
-    if (LIKELY(side == BP_OUTSIDE)) {
-        int named = path != NULL ? named_descriptor(path) : -1;
-        struct bp_file *f = named >= 0 ? bp_file(named) : NULL;
-        if (UNLIKELY(f != NULL)) {
-            const struct bp_library *lib = bp_library();
-            if (lib == NULL)
-                return -1;
-            int handle = lib->open_inode(f->description->ino, library_flags(flags & ~(O_CREAT | O_EXCL | O_TRUNC)));
-            if (handle < 0)
-                return (int)bp_result(handle);
-            if ((flags & O_TRUNC) != 0)
-                lib->ftruncate(handle, 0);
-            return bp_descriptor(handle, f->description->ino, f->description->kind, flags, f->description->path);
-        }
-        fd = REAL(openat)(w.fd, w.path, flags, mode);
-        if (LIKELY(fd >= 0)) {
-            bp_detach(fd); /* a number that something closed behind our back */
+    enum bp_side side = tried ? BP_OUTSIDE : bp_locate(dirfd, path, &w);
+    int outside = 0, fd = -1;
+    if (side == BP_OUTSIDE) {
+        if (!tried)
+            fd = REAL(openat)(w.fd, w.path, flags, mode);
+        if (fd >= 0)
+            bp_detach(fd);
+        if (fd >= 0 || !bp_follow_in(dirfd, path, &w, (flags & O_NOFOLLOW) == 0))
             return fd;
-        }
-        if (!bp_follow_in(dirfd, path, &w, (flags & O_NOFOLLOW) == 0))
-            return -1;
     } else if (side == BP_NOWHERE) {
         return -1;
     }
@@ -123,21 +125,39 @@ static int open_at(int dirfd, const char *path, int flags, mode_t mode)
     return outside ? REAL(openat)(w.fd, w.path, flags, mode) : fd;
 }
 
-EXPORT int open(const char *path, int flags, ...)
+static inline __attribute__((always_inline)) int open_at(int dirfd, const char *path, int flags, mode_t mode)
 {
-    TAKE_MODE(mode, flags);
+    int outside = LIKELY(bp_surely_outside(dirfd, path));
+    if (!outside)
+        return open_slow(dirfd, path, flags, mode, 0);
+    if (bp_is_active() && path != NULL) {
+        int fd = open_named(path, flags);
+        if (fd != -2)
+            return fd;
+    }
+    int fd = REAL(openat)(dirfd, path, flags, mode);
+    if (UNLIKELY(fd < 0))
+        return open_slow(dirfd, path, flags, mode, 1);
+    if (bp_is_active())
+        bp_detach(fd); /* a number that something closed behind our back */
+    return fd;
+}
+
+__attribute__((hot)) int bp_open(const char *path, int flags, mode_t mode)
+{
     return open_at(AT_FDCWD, path, flags, mode);
 }
-ALIAS(open, open64);
-ALIAS(open, __open);
-ALIAS(open, __open64);
+extern __typeof__(open) open EXPORT __attribute__((alias("bp_open")));
+extern __typeof__(open) open64 EXPORT __attribute__((alias("bp_open")));
+extern __typeof__(open) __open EXPORT __attribute__((alias("bp_open")));
+extern __typeof__(open) __open64 EXPORT __attribute__((alias("bp_open")));
 
-EXPORT int openat(int dirfd, const char *path, int flags, ...)
+__attribute__((hot)) int bp_openat(int dirfd, const char *path, int flags, mode_t mode)
 {
-    TAKE_MODE(mode, flags);
     return open_at(dirfd, path, flags, mode);
 }
-ALIAS(openat, openat64);
+extern __typeof__(openat) openat EXPORT __attribute__((alias("bp_openat")));
+extern __typeof__(openat) openat64 EXPORT __attribute__((alias("bp_openat")));
 
 EXPORT int creat(const char *path, mode_t mode)
 {
@@ -259,7 +279,7 @@ EXPORT char *mktemp(char *pattern)
 
 /* ==== Closing ==== */
 
-EXPORT int close(int fd)
+static __attribute__((noinline)) int close_slow(int fd)
 {
     struct bp_file *f = bp_file(fd);
     if (LIKELY(f == NULL))
@@ -268,6 +288,11 @@ EXPORT int close(int fd)
     bp_unlock_process(f);
     bp_detach(fd);
     return REAL(close)(fd);
+}
+
+BP_HOT int close(int fd)
+{
+    return bp_is_active() ? close_slow(fd) : REAL(close)(fd);
 }
 ALIAS(close, __close);
 

@@ -31,6 +31,10 @@
 
 #include <benchfs.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -53,6 +57,13 @@
 #define ALIAS(of, name) extern __typeof__(of) name EXPORT __attribute__((alias(#of)))
 #define ALIAS64(of, name) _Pragma("GCC diagnostic ignored \"-Wattribute-alias\"") ALIAS(of, name)
 
+/*
+ * What is looked at in each call lies together, and so do the functions that are called most: after a system call, on many machines, each page that
+ * is touched costs a walk through the page tables.
+ */
+#define BP_NEAR __attribute__((section("bp_near")))
+#define BP_HOT EXPORT __attribute__((hot))
+
 /* ==== real.c ==== */
 
 enum bp_function {
@@ -66,7 +77,7 @@ extern _Atomic(void *) bp_reals[F_COUNT];
 extern const char *const bp_names[F_COUNT];
 
 /* Finds libc's function; ends the process with a message if there is none, which cannot happen with a libc that we are built for. */
-void *bp_find_real(enum bp_function f);
+void *bp_find_real(enum bp_function f) __attribute__((cold));
 
 static inline void *bp_real(enum bp_function f)
 {
@@ -83,17 +94,22 @@ static inline void *bp_real(enum bp_function f)
 
 /* What the environment says; fixed once the constructor has run. */
 struct bp_settings {
-    char prefix[256]; /* absolute, normal, without a slash at its end; "" when the interposer does nothing */
     size_t prefix_len;
-    const char *leaf;  /* last component of prefix */
-    char library[512]; /* path of libbenchfs.so */
-    char inner[512];   /* path of libbenchfs_inner.so; "": none */
-    char self[512];    /* path of this object, for LD_PRELOAD */
-    int report;        /* BENCHFS_PRELOAD_REPORT */
-    int report_fd;     /* where the report goes */
-    int log_fd;        /* -1: no log */
+    const char *leaf; /* last component of prefix */
+    int report;       /* BENCHFS_PRELOAD_REPORT */
+    int report_fd;    /* where the report goes */
+    int log_fd;       /* -1: no log */
+    char prefix[256]; /* absolute, normal, without a slash at its end; "" when the interposer does nothing */
 };
 extern struct bp_settings bp_settings;
+
+/* Paths of our own. */
+struct bp_paths {
+    char library[512]; /* libbenchfs.so */
+    char inner[512];   /* libbenchfs_inner.so; "": none */
+    char self[512];    /* this object, for LD_PRELOAD */
+};
+extern struct bp_paths bp_paths;
 
 /* The BENCHFS_* variables that the process started with, for programs that are started with another environment. NULL at its end. */
 extern char **bp_saved_environment;
@@ -196,6 +212,16 @@ extern atomic_int bp_low_used;
             bfs_low_give(&bp_low);                                                                                     \
         result_;                                                                                                       \
     })
+
+/*
+ * Whether a descriptor may be of interest at all: there are files of ours, or descriptors that are not the program's. In most processes it stays 0.
+ */
+extern atomic_int bp_active;
+
+static inline int bp_is_active(void)
+{
+    return UNLIKELY(atomic_load_explicit(&bp_active, memory_order_relaxed) != 0);
+}
 
 void bp_library_start(void); /* by the constructor */
 void bp_library_end(void);   /* no loading any more */
@@ -321,24 +347,51 @@ enum bp_side bp_locate_slow(int dirfd, const char *path, struct bp_where *w);
 
 extern _Atomic(struct bp_file *) bp_cwd; /* NULL: the working directory is outside */
 
+/* 1 if an absolute path has no "//" and no "/." anywhere: then its text says where it leads. 0: it may have, or it takes longer to tell. */
+static inline int bp_is_plain(const char *path)
+{
+#ifdef __SSE2__
+    const __m128i slash = _mm_set1_epi8('/'), dot = _mm_set1_epi8('.'), end = _mm_setzero_si128();
+    for (const char *p = path; ((uintptr_t)p & 4095) < 4096 - 17; p += 16) { /* not beyond the page */
+        __m128i here = _mm_loadu_si128((const __m128i *)p), next = _mm_loadu_si128((const __m128i *)(p + 1));
+        __m128i odd = _mm_and_si128(_mm_cmpeq_epi8(here, slash),
+                                    _mm_or_si128(_mm_cmpeq_epi8(next, slash), _mm_cmpeq_epi8(next, dot)));
+        unsigned ends = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(here, end)),
+                 found = (unsigned)_mm_movemask_epi8(odd);
+        if ((found & ((ends & -ends) - 1)) != 0) /* before the end */
+            return 0;
+        if (ends != 0)
+            return 1;
+    }
+#else
+    (void)path;
+#endif
+    return 0;
+}
+
+/* 1 if a path is outside by its text; 0: a closer look is needed. */
+static inline int bp_surely_outside(int dirfd, const char *path)
+{
+    if (path == NULL || bp_settings.prefix_len == 0)
+        return 1;
+    if (path[0] == '/') {
+        if (LIKELY(
+                (path[1] != bp_settings.prefix[1] || strncmp(path, bp_settings.prefix, bp_settings.prefix_len) != 0) &&
+                bp_is_plain(path)))
+            return 1;
+    } else if (dirfd == AT_FDCWD ? atomic_load_explicit(&bp_cwd, memory_order_relaxed) != NULL
+                                 : bp_file(dirfd) != NULL) {
+        return 0;
+    }
+    return strstr(path, bp_settings.leaf) == NULL;
+}
+
 static inline enum bp_side bp_locate(int dirfd, const char *path, struct bp_where *w)
 {
     w->fd = dirfd;
     w->path = path;
     w->hops = 0;
-    if (path == NULL || bp_settings.prefix_len == 0)
-        return BP_OUTSIDE;
-    if (path[0] == '/') {
-        if (LIKELY(strstr(path, bp_settings.leaf) == NULL))
-            return BP_OUTSIDE;
-    } else if (dirfd == AT_FDCWD) {
-        if (LIKELY(atomic_load_explicit(&bp_cwd, memory_order_relaxed) == NULL &&
-                   strstr(path, bp_settings.leaf) == NULL))
-            return BP_OUTSIDE;
-    } else if (LIKELY(bp_file(dirfd) == NULL && strstr(path, bp_settings.leaf) == NULL)) {
-        return BP_OUTSIDE;
-    }
-    return bp_locate_slow(dirfd, path, w);
+    return LIKELY(bp_surely_outside(dirfd, path)) ? BP_OUTSIDE : bp_locate_slow(dirfd, path, w);
 }
 
 /*

@@ -3,7 +3,7 @@
 
 #include <dlfcn.h>
 
-_Atomic(void *) bp_reals[F_COUNT];
+_Atomic(void *) bp_reals[F_COUNT] BP_NEAR;
 
 const char *const bp_names[F_COUNT] = {
 #define X(name) [F_##name] = #name,

@@ -6,7 +6,8 @@
 #include <stdarg.h>
 #include <sys/auxv.h>
 
-struct bp_settings bp_settings = {.log_fd = -1};
+struct bp_settings bp_settings BP_NEAR = {.log_fd = -1};
+struct bp_paths bp_paths;
 struct bp_counter bp_counters[F_COUNT];
 char **bp_saved_environment;
 
@@ -50,6 +51,7 @@ int bp_refuse(enum bp_function f, int error, const char *why)
 /* A descriptor of our own, which the program does not close with its standard streams. */
 static int own_descriptor(int fd)
 {
+    atomic_store(&bp_active, 1);
     return REAL(fcntl)(fd, F_DUPFD_CLOEXEC, BP_HIGH_FD);
 }
 
@@ -109,9 +111,9 @@ static void settle_prefix(const char *prefix)
 /* name in the directory where we are ourselves, if it is there. */
 static int beside_us(const char *name, char path[512])
 {
-    const char *slash = strrchr(bp_settings.self, '/');
-    int n = slash != NULL ? (int)(slash - bp_settings.self) : 0;
-    if (slash == NULL || snprintf(path, 512, "%.*s/%s", n, bp_settings.self, name) >= 512)
+    const char *slash = strrchr(bp_paths.self, '/');
+    int n = slash != NULL ? (int)(slash - bp_paths.self) : 0;
+    if (slash == NULL || snprintf(path, 512, "%.*s/%s", n, bp_paths.self, name) >= 512)
         return 0;
     return REAL(faccessat)(AT_FDCWD, path, R_OK, 0) == 0;
 }
@@ -120,16 +122,16 @@ static int beside_us(const char *name, char path[512])
 static void settle_library(const char *library)
 {
     Dl_info me;
-    if (dladdr((void *)bp_log, &me) != 0 && me.dli_fname != NULL && strlen(me.dli_fname) < sizeof bp_settings.self)
-        strcpy(bp_settings.self, me.dli_fname);
-    if (library != NULL && strlen(library) < sizeof bp_settings.library) {
-        strcpy(bp_settings.library, library);
+    if (dladdr((void *)bp_log, &me) != 0 && me.dli_fname != NULL && strlen(me.dli_fname) < sizeof bp_paths.self)
+        strcpy(bp_paths.self, me.dli_fname);
+    if (library != NULL && strlen(library) < sizeof bp_paths.library) {
+        strcpy(bp_paths.library, library);
         return;
     }
-    if (!beside_us("libbenchfs_inner.so", bp_settings.inner))
-        strcpy(bp_settings.inner, "libbenchfs_inner.so");
-    if (!beside_us("libbenchfs.so.0", bp_settings.library))
-        strcpy(bp_settings.library, "libbenchfs.so.0");
+    if (!beside_us("libbenchfs_inner.so", bp_paths.inner))
+        strcpy(bp_paths.inner, "libbenchfs_inner.so");
+    if (!beside_us("libbenchfs.so.0", bp_paths.library))
+        strcpy(bp_paths.library, "libbenchfs.so.0");
 }
 
 /*

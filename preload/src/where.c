@@ -11,7 +11,7 @@
 /* Where the kernel believes that a process works whose directory is inside: a place where no relative path finds or makes a file. */
 #define PARKING "/proc/fs"
 
-_Atomic(struct bp_file *) bp_cwd;
+_Atomic(struct bp_file *) bp_cwd BP_NEAR;
 
 static atomic_int mask = -1;
 
