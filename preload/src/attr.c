@@ -14,6 +14,8 @@ static int stat_at(int dirfd, const char *path, struct stat *st, int flags)
 {
     /* What the path stands for when it is empty: the descriptor itself. */
     struct bp_file *f = path != NULL && path[0] == '\0' && (flags & AT_EMPTY_PATH) != 0 ? bp_file(dirfd) : NULL;
+    if (f == NULL && (flags & AT_SYMLINK_NOFOLLOW) == 0)
+        f = bp_named_file(path);
     if (f != NULL) {
         bp_count(F_fstat);
         int h = bp_handle(f);
@@ -114,7 +116,9 @@ EXPORT int statx(int dirfd, const char *path, int flags, unsigned mask, struct s
     struct stat st;
     struct bp_where w = {.fd = dirfd, .path = path};
     int empty = path != NULL && path[0] == '\0' && (flags & AT_EMPTY_PATH) != 0;
-    if (LIKELY(empty ? bp_file(dirfd) == NULL : bp_locate(dirfd, path, &w) == BP_OUTSIDE)) {
+    if (LIKELY(empty ? bp_file(dirfd) == NULL
+                     : bp_named_file(path) == NULL &&
+                           bp_locate_following(dirfd, path, (flags & AT_SYMLINK_NOFOLLOW) == 0, &w) == BP_OUTSIDE)) {
         int rc = REAL(statx)(w.fd, w.path, flags, mask, x);
         if (LIKELY(rc == 0) || errno != ENOENT)
             return rc;

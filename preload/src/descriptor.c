@@ -20,6 +20,7 @@
 #define MEMFD_NAME "benchfs"
 #define BLANK_NAME "benchfs-blank"
 #define MEMFD_LINK "/memfd:" MEMFD_NAME " (deleted)"
+#define BLANK_LINK "/memfd:" BLANK_NAME " (deleted)"
 
 _Atomic(struct bp_file *) bp_files[BP_FD_MAX];
 atomic_int bp_fd_high BP_NEAR = -1;
@@ -351,6 +352,31 @@ int bp_handle_slow(struct bp_file *f)
 }
 
 /* ==== Inherited descriptors ==== */
+
+int bp_describe_link(int dirfd, const char *link, struct bp_described *out)
+{
+    char target[64];
+    struct stat st;
+    ssize_t n = REAL(readlinkat)(dirfd, link, target, sizeof target);
+    if (n == sizeof BLANK_LINK - 1 && memcmp(target, BLANK_LINK, (size_t)n) == 0)
+        return -EOPNOTSUPP;
+    if (n != sizeof MEMFD_LINK - 1 || memcmp(target, MEMFD_LINK, (size_t)n) != 0)
+        return 0;
+    int memfd = REAL(openat)(dirfd, link, O_RDWR | O_CLOEXEC);
+    if (memfd < 0)
+        return -errno;
+    struct bp_description *d = REAL(fstat)(memfd, &st) == 0 && st.st_size == sizeof *d ? map_description(memfd) : NULL;
+    REAL(close)(memfd);
+    if (d == NULL)
+        return -EIO;
+    out->ino = d->ino;
+    out->kind = d->kind;
+    memcpy(out->path, d->path, sizeof out->path);
+    out->path[sizeof out->path - 1] = '\0';
+    int rc = d->magic == MAGIC ? 1 : -EIO;
+    REAL(munmap)(d, sizeof *d);
+    return rc;
+}
 
 struct bp_file *bp_adopt(int fd)
 {

@@ -105,7 +105,7 @@ EXPORT DIR *fdopendir(int fd)
 EXPORT DIR *opendir(const char *path)
 {
     struct bp_where w;
-    if (LIKELY(bp_locate(AT_FDCWD, path, &w) == BP_OUTSIDE)) {
+    if (LIKELY(bp_locate_following(AT_FDCWD, path, 1, &w) == BP_OUTSIDE)) {
         DIR *real = REAL(opendir)(w.path);
         if (LIKELY(real != NULL) || !bp_follow_in(AT_FDCWD, path, &w, 1))
             return real;

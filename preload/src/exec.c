@@ -200,7 +200,7 @@ static int prepare(struct program *p, const char *path, char *const *arguments, 
     p->memfd = -1;
     p->arguments = NULL;
     p->path = path;
-    enum bp_side side = bp_locate(AT_FDCWD, path, &w);
+    enum bp_side side = bp_locate_following(AT_FDCWD, path, 1, &w);
     if (LIKELY(side == BP_OUTSIDE)) {
         if (w.path == w.text) { /* through the prefix and out again */
             snprintf(p->text, sizeof p->text, "%s", w.path);

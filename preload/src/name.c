@@ -164,24 +164,6 @@ EXPORT int symlink(const char *target, const char *path)
     return symlinkat(target, AT_FDCWD, path);
 }
 
-/* /proc/self/fd/N of a descriptor of ours, or its name in other words: 1 and the path. */
-static struct bp_file *shown_descriptor(const char *path)
-{
-    static const char names[] = "/proc/self/fd/";
-    char own[32];
-    const char *number = NULL;
-    if (path == NULL || path[0] != '/' || strncmp(path, "/proc/", 6) != 0)
-        return NULL;
-    if (strncmp(path, names, sizeof names - 1) == 0)
-        number = path + sizeof names - 1;
-    int n = snprintf(own, sizeof own, "/proc/%d/fd/", (int)getpid());
-    if (number == NULL && strncmp(path, own, (size_t)n) == 0)
-        number = path + n;
-    if (number == NULL || *number < '0' || *number > '9')
-        return NULL;
-    return bp_file(atoi(number));
-}
-
 static ssize_t copy_text(const char *text, char *buf, size_t size)
 {
     size_t n = strlen(text);
@@ -192,13 +174,11 @@ static ssize_t copy_text(const char *text, char *buf, size_t size)
 
 EXPORT ssize_t readlinkat(int dirfd, const char *path, char *buf, size_t size)
 {
-    struct bp_file *f = shown_descriptor(path);
-    if (UNLIKELY(f != NULL))
-        return copy_text(f->description->path, buf, size);
     struct bp_file *cwd = atomic_load(&bp_cwd);
     if (UNLIKELY(cwd != NULL) && path != NULL && strcmp(path, "/proc/self/cwd") == 0)
         return copy_text(cwd->description->path, buf, size);
-    BP_PATH_CALL(readlinkat, dirfd, path, 0, REAL(readlinkat)(w.fd, w.path, buf, size),
+    BP_PATH_CALL(readlinkat, dirfd, path, 0,
+                 bp_show_link(w.fd, w.path, buf, REAL(readlinkat)(w.fd, w.path, buf, size), size),
                  size == 0 ? -EINVAL : lib->readlinkat(w.dir, w.path, buf, size));
 }
 
@@ -224,7 +204,7 @@ EXPORT char *realpath(const char *path, char *resolved)
 {
     struct bp_where w = {.path = path};
     char out[PATH_MAX];
-    if (LIKELY(path == NULL || bp_locate(AT_FDCWD, path, &w) == BP_OUTSIDE)) {
+    if (LIKELY(path == NULL || bp_locate_following(AT_FDCWD, path, 1, &w) == BP_OUTSIDE)) {
         char *real = REAL(realpath)(w.path, resolved);
         if (LIKELY(real != NULL) || path == NULL || !bp_follow_in(AT_FDCWD, path, &w, 1))
             return real;

@@ -16,30 +16,6 @@ static int needs_mode(int flags)
  */
 #pragma GCC diagnostic ignored "-Wattribute-alias"
 
-/* /dev/stdin, /dev/fd/N, /proc/self/fd/N: the descriptor that a path names, or -1. */
-static int named_descriptor(const char *path)
-{
-    static const struct {
-        const char *name;
-        int fd;
-    } streams[] = {{"/dev/stdin", 0}, {"/dev/stdout", 1}, {"/dev/stderr", 2}};
-    static const char *const directories[] = {"/dev/fd/", "/proc/self/fd/", "/proc/thread-self/fd/"};
-    if (path[0] != '/' || (path[1] != 'd' && path[1] != 'p'))
-        return -1;
-    for (size_t i = 0; i < sizeof streams / sizeof streams[0]; i++)
-        if (strcmp(path, streams[i].name) == 0)
-            return streams[i].fd;
-    for (size_t i = 0; i < sizeof directories / sizeof directories[0]; i++) {
-        size_t n = strlen(directories[i]);
-        char *end;
-        if (strncmp(path, directories[i], n) == 0 && path[n] >= '0' && path[n] <= '9') {
-            long fd = strtol(path + n, &end, 10);
-            return *end == '\0' && fd < BP_FD_MAX ? (int)fd : -1;
-        }
-    }
-    return -1;
-}
-
 static int finish_open(const struct bp_library *lib, const struct bp_where *w, int handle, int flags)
 {
     char path[PATH_MAX], normal[PATH_MAX];
@@ -90,8 +66,7 @@ static int open_inside(struct bp_where *w, int flags, mode_t mode, int *outside)
 /* /dev/fd/N and its like, where N is ours: another open file description of that file. -1: failed, -2: it is none. */
 static int open_named(const char *path, int flags)
 {
-    int named = named_descriptor(path);
-    struct bp_file *f = named >= 0 ? bp_file(named) : NULL;
+    struct bp_file *f = (flags & O_NOFOLLOW) == 0 ? bp_named_file(path) : NULL;
     if (LIKELY(f == NULL))
         return -2;
     const struct bp_library *lib = bp_library();
@@ -105,11 +80,30 @@ static int open_named(const char *path, int flags)
     return bp_descriptor(handle, f->description->ino, f->description->kind, flags, f->description->path);
 }
 
+/*
+ * A number in a directory that is perhaps /proc/self/fd: what was opened by it may be a description of ours as the kernel sees it, instead of the
+ * file. Then it is opened again by its path.
+ */
+static __attribute__((noinline)) int open_number(int dirfd, const char *path, int flags, int fd)
+{
+    char link[32], text[PATH_MAX];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = REAL(readlink)(link, text, sizeof text - 1);
+    ssize_t shown = bp_show_link(dirfd, path, text, n, sizeof text - 1);
+    text[shown > 0 ? shown : 0] = '\0';
+    if (n < 0 || bp_file(fd) != NULL || (shown == n && strncmp(text, "/memfd:benchfs", 14) != 0))
+        return fd;
+    REAL(close)(fd);
+    if (!bp_under_prefix(text))
+        return bp_refuse(F_open, EOPNOTSUPP, "a file of another process that it has not shared with anybody");
+    return open(text, flags & ~(O_CREAT | O_EXCL));
+}
+
 /* A path that is not outside by its text, or was not found there. */
 static __attribute__((noinline)) int open_slow(int dirfd, const char *path, int flags, mode_t mode, int tried)
 {
     struct bp_where w;
-    enum bp_side side = tried ? BP_OUTSIDE : bp_locate(dirfd, path, &w);
+    enum bp_side side = tried ? BP_OUTSIDE : bp_locate_following(dirfd, path, (flags & O_NOFOLLOW) == 0, &w);
     int outside = 0, fd = -1;
     if (side == BP_OUTSIDE) {
         if (!tried)
@@ -128,19 +122,20 @@ static __attribute__((noinline)) int open_slow(int dirfd, const char *path, int 
 static inline __attribute__((always_inline)) int open_at(int dirfd, const char *path, int flags, mode_t mode)
 {
     int outside = LIKELY(bp_surely_outside(dirfd, path));
-    if (!outside)
-        return open_slow(dirfd, path, flags, mode, 0);
-    if (bp_is_active() && path != NULL) {
+    if (UNLIKELY(bp_may_be_name(path))) {
         int fd = open_named(path, flags);
         if (fd != -2)
             return fd;
+        outside = 0;
     }
+    if (!outside)
+        return open_slow(dirfd, path, flags, mode, 0);
     int fd = REAL(openat)(dirfd, path, flags, mode);
     if (UNLIKELY(fd < 0))
         return open_slow(dirfd, path, flags, mode, 1);
     if (bp_is_active())
         bp_detach(fd); /* a number that something closed behind our back */
-    return fd;
+    return UNLIKELY(path[0] >= '0' && path[0] <= '9') ? open_number(dirfd, path, flags, fd) : fd;
 }
 
 __attribute__((hot)) int bp_open(const char *path, int flags, mode_t mode)

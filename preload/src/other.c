@@ -13,7 +13,7 @@
 static int is_inside(const char *path)
 {
     struct bp_where w;
-    return path != NULL && bp_locate(AT_FDCWD, path, &w) != BP_OUTSIDE;
+    return path != NULL && bp_locate_following(AT_FDCWD, path, 1, &w) != BP_OUTSIDE;
 }
 
 /* ==== dlopen: through a copy that the loader can map ==== */

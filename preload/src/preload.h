@@ -11,7 +11,7 @@
  *   library.c       libbenchfs.so in its namespace: loading, joining, what fork means for it
  *   descriptor.c    open files as kernel descriptors
  *   where.c         paths: inside the prefix or not; the working directory
- *   open.c io.c attr.c name.c dir.c tree.c fts.c stdio.c map.c lock.c wait.c copy.c exec.c other.c   the calls, by topic
+ *   open.c io.c attr.c name.c dir.c tree.c fts.c named.c stdio.c map.c lock.c wait.c copy.c exec.c other.c   the calls, by topic
  *   syscall.c       the same by number
  *
  * # Rules
@@ -305,6 +305,9 @@ int bp_descriptor(int handle, uint64_t ino, uint32_t kind, int flags, const char
 void bp_attach(int fd, struct bp_file *f);
 /* fd refers to nothing of ours any more; drops its file. */
 void bp_detach(int fd);
+struct bp_described;
+/* What a link of the kernel's leads to: 1 if it is a description, 0 if not, negative errno if it is one that was never shared. */
+int bp_describe_link(int dirfd, const char *link, struct bp_described *d);
 /* Looks for descriptors that were inherited. */
 void bp_adopt_all(void);
 /* Takes in fd if it is one of ours that came some other way (a socket). */
@@ -394,6 +397,40 @@ static inline enum bp_side bp_locate(int dirfd, const char *path, struct bp_wher
     return LIKELY(bp_surely_outside(dirfd, path)) ? BP_OUTSIDE : bp_locate_slow(dirfd, path, w);
 }
 
+/* ==== named.c ==== */
+
+/* What a name of a descriptor tells of it. */
+struct bp_described {
+    uint64_t ino;
+    uint32_t kind;
+    char path[PATH_MAX];
+};
+
+/* 0 for nearly all paths: it is not one of those that may name a descriptor. */
+static inline int bp_may_be_name(const char *path)
+{
+    return path != NULL && path[0] == '/' &&
+           UNLIKELY((path[1] == 'p' && path[2] == 'r' && path[3] == 'o') ||
+                    (path[1] == 'd' && path[2] == 'e' && path[3] == 'v')) &&
+           bp_settings.prefix_len != 0;
+}
+
+/* Where a name of a descriptor leads: inside if it is ours. follow: also when nothing comes behind the name. */
+enum bp_side bp_resolve_name(const char *path, int follow, struct bp_where *w);
+/* The file that a path names as a descriptor of this process, or NULL. */
+struct bp_file *bp_named_file(const char *path);
+/* Puts the path of a file in place of what the kernel says of its descriptor. */
+ssize_t bp_show_link(int dirfd, const char *path, char *target, ssize_t n, size_t room);
+
+/* bp_locate, and names of descriptors are followed. */
+static inline enum bp_side bp_locate_following(int dirfd, const char *path, int follow, struct bp_where *w)
+{
+    enum bp_side side = bp_locate(dirfd, path, w);
+    if (side == BP_OUTSIDE && UNLIKELY(bp_may_be_name(path)))
+        side = bp_resolve_name(path, follow, w);
+    return side;
+}
+
 /*
  * After the library said EREMOTE: a symbolic link led out. Finds where to. follow: also when the last component is the link.
  * Returns 1 and w is outside (or inside again, by another path), 0 if it stays an error.
@@ -422,7 +459,7 @@ mode_t bp_umask(void);
 #define BP_PATH_CALL(function, dirfd, path, follow, OUT, IN)                      \
     do {                                                                          \
         struct bp_where w;                                                        \
-        enum bp_side side_ = bp_locate((dirfd), (path), &w);                      \
+        enum bp_side side_ = bp_locate_following((dirfd), (path), (follow), &w);  \
         if (LIKELY(side_ == BP_OUTSIDE)) {                                        \
             __typeof__(OUT) r_ = (OUT);                                           \
             if (LIKELY(r_ != -1) || !bp_follow_in((dirfd), (path), &w, (follow))) \

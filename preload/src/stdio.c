@@ -91,7 +91,7 @@ static FILE *stream_on(int fd, const char *mode)
 EXPORT FILE *fopen(const char *path, const char *mode)
 {
     struct bp_where w;
-    if (LIKELY(bp_locate(AT_FDCWD, path, &w) == BP_OUTSIDE)) {
+    if (LIKELY(bp_locate_following(AT_FDCWD, path, 1, &w) == BP_OUTSIDE)) {
         FILE *real = REAL(fopen)(w.path, mode);
         if (LIKELY(real != NULL) || !bp_follow_in(AT_FDCWD, path, &w, 1))
             return real;
@@ -177,7 +177,7 @@ EXPORT FILE *freopen(const char *path, const char *mode, FILE *stream)
 {
     struct bp_where w;
     int fd = fileno(stream);
-    int inside = path != NULL && bp_locate(AT_FDCWD, path, &w) != BP_OUTSIDE;
+    int inside = path != NULL && bp_locate_following(AT_FDCWD, path, 1, &w) != BP_OUTSIDE;
     if (LIKELY(!inside && (fd < 0 || bp_file(fd) == NULL) &&
                (fd > 2 || fd < 0 || (stream != stdin && stream != stdout && stream != stderr))))
         return REAL(freopen)(path, mode, stream);

@@ -10,7 +10,7 @@
 static int is_inside(int dirfd, const char *path)
 {
     struct bp_where w;
-    return bp_locate(dirfd, path, &w) != BP_OUTSIDE;
+    return bp_locate_following(dirfd, path, 1, &w) != BP_OUTSIDE;
 }
 
 /* ==== scandir ==== */

@@ -381,7 +381,7 @@ char *bp_realpath(int dirfd, const char *path, char out[PATH_MAX])
     struct bp_where w;
     char full[PATH_MAX];
     int rc;
-    switch (bp_locate(dirfd, path, &w)) {
+    switch (bp_locate_following(dirfd, path, 1, &w)) {
     case BP_NOWHERE:
         return NULL;
     case BP_INSIDE:
@@ -473,7 +473,7 @@ static int went_outside(int rc)
 static int change(const char *path)
 {
     struct bp_where w;
-    enum bp_side side = bp_locate(AT_FDCWD, path, &w);
+    enum bp_side side = bp_locate_following(AT_FDCWD, path, 1, &w);
     for (;;) {
         if (side == BP_NOWHERE)
             return -1;

@@ -58,6 +58,18 @@ exec 8>lock2; flock -n 8; flock -n lock2 true || echo held; (flock -n lock2 true
 flock -s lock2 flock -s -n lock2 echo shared; flock -s lock2 flock -x -n lock2 true || echo refused
 exec 8>&-; flock -w 0.2 lock2 true && echo free; flock lock2 -c 'echo by command; pwd'; flock . echo directory
 `},
+	{"descriptor-names", `
+cd $D; echo text >f; exec 7<f 8>>g 9<.
+readlink /proc/self/fd/7 /proc/$$/fd/7 /dev/fd/7; ls -l /proc/self/fd/7 /dev/fd/7 | sed 's/.*> //'
+cat /proc/self/fd/7 /dev/fd/7 /proc/$$/fd/7; cat </dev/fd/7; cat /dev/stdin <f; (cd /proc/self/fd; cat 7)
+echo more >/dev/fd/8; echo again >>/proc/self/fd/8; cat g; truncate -s 2 /dev/fd/8; stat -c %s g
+stat -L -c '%s %F' /dev/fd/7 /proc/self/fd/7; stat -L -c %F /proc/self/fd/9; stat -c %F /proc/self/fd/7; test -f /dev/fd/7 -a -r /proc/self/fd/7; wc -c /dev/fd/7; [ /dev/fd/7 -ef f ] && echo same
+cp /dev/fd/7 h; cmp f h; sed -n p /dev/stdin <f; realpath /dev/fd/7; readlink -f /proc/self/fd/7; chmod 600 /dev/fd/7; touch -d 2001-01-01 /proc/self/fd/7; stat -c '%a %Y' f
+ls /proc/self/fd/9/; cat /proc/self/fd/9/f /dev/fd/9/f /proc/self/cwd/f; readlink /proc/self/cwd; (cd /dev/fd/9; pwd -P); cat /dev/fd/7/x 2>&1 || echo status $?
+/usr/bin/python3 -c 'import os; print(os.stat("/proc/self/fd/7").st_size, open("/dev/fd/7").read(), os.path.exists("/proc/%d/fd/7"%os.getpid()), sorted(os.listdir("/proc/self/fd/9")))'
+mkfifo $T/fifo; cat $T/fifo >/dev/null 7<f & p=$!; exec 5>$T/fifo; cat /proc/$p/fd/7; readlink /proc/$p/fd/7; stat -L -c %s /proc/$p/fd/7; exec 5>&-; wait $p
+bash /dev/stdin <<<'echo from stdin'; rm f; cat /dev/fd/7; stat -L -c %s /dev/fd/7
+`},
 	{"script", `
 cd $D; seq 1 5 >f
 for i in 1 2 3; do script -qec "cat f; echo told >g" typescript-$i </dev/null >$T/out; grep -c '^[1-5]' typescript-$i; cat g; rm typescript-$i; done
