@@ -5,7 +5,7 @@ set -eu
 case "${1:-build}" in
 build) wanted="gcc g++ gfortran libc6-dev libucx-dev pkg-config libssl-dev python3 python3-numpy libopenmpi-dev openmpi-bin" ;;
 lint) wanted="clang-format shellcheck" ;;
-test) wanted="gcc binutils bzip2 fio git make perl python3 rsync sqlite3 xz-utils pkg-config libhdf5-dev hdf5-tools" ;;
+test) wanted="gcc g++ gfortran binutils bzip2 fio git make perl python3 rsync sqlite3 xz-utils pkg-config libhdf5-dev hdf5-tools bc bsdutils busybox cmake cpio ed file gdbmtool less lmdb-utils lua5.4 mksh netcdf-bin ninja-build patch python3-venv tree vim zip unzip zstd" ;;
 mpi) wanted="libopenmpi-dev openmpi-bin libmpich-dev mpich util-linux" ;;
 bench) wanted="ucx-utils iproute2 util-linux" ;;
 abi) wanted="abigail-tools" ;;
@@ -34,6 +34,12 @@ present() {
     libmpich-dev) command -v mpicc.mpich >/dev/null ;;
     mpich) command -v mpirun.mpich >/dev/null ;;
     binutils) command -v ar >/dev/null ;;
+    bsdutils) command -v script >/dev/null ;;
+    gdbmtool) command -v gdbmtool >/dev/null && command -v gdbm_dump >/dev/null ;;
+    lmdb-utils) command -v mdb_load >/dev/null ;;
+    netcdf-bin) command -v ncgen >/dev/null ;;
+    ninja-build) command -v ninja >/dev/null ;;
+    python3-venv) "${PYTHON:-/usr/bin/python3}" -c 'import ensurepip' 2>/dev/null ;;
     xz-utils) command -v xz >/dev/null ;;
     ucx-utils) command -v ucx_perftest >/dev/null ;;
     iproute2) command -v ip >/dev/null ;;

@@ -19,6 +19,13 @@
         bp_write_back_file(f);                                                       \
     const struct bp_library *lib = &bp_library_calls
 
+/* After n bytes were written at offset. */
+static inline void written(const struct bp_file *f, off_t offset, ssize_t n)
+{
+    if (UNLIKELY(atomic_load_explicit(&bp_mapping_count, memory_order_relaxed) > 0) && n > 0)
+        bp_refresh_mappings(f, offset, n);
+}
+
 /* ==== At a place that the caller names ==== */
 
 BP_HOT ssize_t pread(int fd, void *buf, size_t n, off_t offset)
@@ -32,7 +39,9 @@ ALIAS(pread, __pread64);
 BP_HOT ssize_t pwrite(int fd, const void *buf, size_t n, off_t offset)
 {
     BP_FILE_CALL(pwrite, fd, REAL(pwrite)(fd, buf, n, offset));
-    return bp_count_bytes(F_pwrite, bp_result(lib->pwrite(h, buf, n, offset)));
+    ssize_t moved = lib->pwrite(h, buf, n, offset);
+    written(f, offset, moved);
+    return bp_count_bytes(F_pwrite, bp_result(moved));
 }
 ALIAS(pwrite, pwrite64);
 ALIAS(pwrite, __pwrite64);
@@ -47,7 +56,9 @@ ALIAS(preadv, preadv64);
 EXPORT ssize_t pwritev(int fd, const struct iovec *iov, int count, off_t offset)
 {
     BP_FILE_CALL(pwritev, fd, REAL(pwritev)(fd, iov, count, offset));
-    return bp_count_bytes(F_pwritev, count == 0 ? 0 : bp_result(lib->pwritev(h, iov, count, offset)));
+    ssize_t moved = count == 0 ? 0 : lib->pwritev(h, iov, count, offset);
+    written(f, offset, moved);
+    return bp_count_bytes(F_pwritev, bp_result(moved));
 }
 ALIAS(pwritev, pwritev64);
 
@@ -84,6 +95,8 @@ static ssize_t move(const struct bp_library *lib, struct bp_file *f, int h, cons
     if (moved > 0)
         atomic_store_explicit(&d->offset, offset + moved, memory_order_relaxed);
     bp_unlock(d);
+    if (step == write_at || step == writev_at)
+        written(f, offset, moved);
     return moved;
 }
 
@@ -96,6 +109,8 @@ static ssize_t append(const struct bp_library *lib, struct bp_file *f, int h, co
     if (end >= 0)
         atomic_store_explicit(&d->offset, end, memory_order_relaxed);
     bp_unlock(d);
+    if (end >= 0)
+        written(f, end - moved, moved);
     return moved;
 }
 
@@ -241,7 +256,10 @@ EXPORT int sync_file_range(int fd, off_t offset, off_t n, unsigned flags)
 EXPORT int ftruncate(int fd, off_t size)
 {
     BP_FILE_CALL(ftruncate, fd, REAL(ftruncate)(fd, size));
-    return (int)bp_result(lib->ftruncate(h, size));
+    int rc = lib->ftruncate(h, size);
+    if (rc == 0 && atomic_load_explicit(&bp_mapping_count, memory_order_relaxed) > 0)
+        bp_refresh_mappings(f, size, INT64_MAX - size);
+    return (int)bp_result(rc);
 }
 ALIAS(ftruncate, ftruncate64);
 

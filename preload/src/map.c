@@ -1,9 +1,11 @@
 /*
  * map.c: mapped files.
  *
- * There is no kernel file behind a descriptor of ours, so a mapping is memory into which the file was read when it was mapped. What a program
- * writes into a shared mapping goes to the file with msync, munmap, before the same process reads the file by other means, and at
- * its end: only the bytes that differ from what was read, so that two who write different places of one file do not undo each other.
+ * There is no kernel file behind a descriptor of ours, so a mapping is memory into which the file was read when it was mapped. A shared one is a
+ * memory file that is mapped twice, for the program as it wants, and for us to read and write: what the process writes to the file by
+ * other calls is brought into its mappings of it (LMDB reads that way what it has written). What a program writes into a shared mapping goes to
+ * the file with msync, munmap, before the same process reads the file by other means, and at its end: only the bytes that
+ * differ from what was read, so that two who write different places of one file do not undo each other.
  * Children of fork share the memory. Processes that are not related see each other's writes only after msync and a new mapping:
  * databases whose processes talk through shared mappings (WAL mode) must not be used that way from several processes.
  */
@@ -16,13 +18,14 @@ struct mapping {
     struct mapping *next;
     struct bp_file *file;
     char *at;
-    char *as_read; /* the file's bytes as last seen */
+    char *view;    /* the same memory, for us */
+    char *as_read; /* the file's bytes as last seen; NULL: the program cannot write */
     size_t n;
     off_t offset;
 };
 
 static pthread_mutex_t mappings = PTHREAD_MUTEX_INITIALIZER;
-static struct mapping *first; /* shared and writable ones; guarded by mappings */
+static struct mapping *first; /* shared ones; guarded by mappings */
 atomic_int bp_mapping_count BP_NEAR;
 
 static const size_t page = 4096;
@@ -32,25 +35,27 @@ static size_t round_up(size_t n)
     return (n + page - 1) & ~(page - 1);
 }
 
-/* Reads as much as there is of n bytes at offset; the rest stays zero. 0 or negative errno. */
-static int fill(int h, char *at, size_t n, off_t offset)
+/* Reads as much as there is of n bytes at offset; the rest stays zero. How much that is, or negative errno. */
+static ssize_t fill(int h, char *at, size_t n, off_t offset)
 {
     size_t done = 0;
     while (done < n) {
         ssize_t got = bp_library_calls.pread(h, at + done, n - done, offset + (off_t)done);
         if (got < 0)
-            return (int)got;
+            return got;
         if (got == 0)
             break;
         done += (size_t)got;
     }
-    return 0;
+    return (ssize_t)done;
 }
 
 /* Writes what differs in [from, to) of the mapping. 0 or negative errno. */
 static int write_back(struct mapping *m, size_t from, size_t to)
 {
     struct stat st;
+    if (m->as_read == NULL)
+        return 0;
     int h = bp_handle(m->file);
     int rc = h < 0 ? h : bp_library_calls.fstat(h, &st);
     if (rc < 0)
@@ -62,16 +67,16 @@ static int write_back(struct mapping *m, size_t from, size_t to)
         to = (size_t)room;
     for (size_t i = from; i < to;) {
         size_t n = to - i < page ? to - i : page;
-        if (memcmp(m->at + i, m->as_read + i, n) == 0) {
+        if (memcmp(m->view + i, m->as_read + i, n) == 0) {
             i += n;
             continue;
         }
-        while (m->at[i] == m->as_read[i])
+        while (m->view[i] == m->as_read[i])
             i++;
         size_t end = i;
-        while (end < to && m->at[end] != m->as_read[end])
+        while (end < to && m->view[end] != m->as_read[end])
             end++;
-        memcpy(m->as_read + i, m->at + i, end - i);
+        memcpy(m->as_read + i, m->view + i, end - i);
         ssize_t moved = bp_library_calls.pwrite(h, m->as_read + i, end - i, m->offset + (off_t)i);
         if (moved < 0)
             return (int)moved;
@@ -120,12 +125,14 @@ void bp_write_back_file(const struct bp_file *f)
     pthread_mutex_unlock(&mappings);
 }
 
-static void forget(struct mapping *m)
+/* The part of a mapping from `from` to its end, or to `to`, is not needed any more. */
+static void release(const struct mapping *m, size_t from, size_t to)
 {
-    REAL(munmap)(m->as_read, m->n);
-    bp_file_drop(m->file);
-    free(m);
-    atomic_fetch_sub(&bp_mapping_count, 1);
+    if (to <= from)
+        return;
+    REAL(munmap)(m->view + from, to - from);
+    if (m->as_read != NULL)
+        REAL(munmap)(m->as_read + from, to - from);
 }
 
 /* [at, at+n) is not mapped any more. */
@@ -138,40 +145,55 @@ static void cut(const char *at, size_t n)
             link = &m->next;
             continue;
         }
-        if (to < m->n) { /* a part at the end stays */
-            struct mapping *rest = calloc(1, sizeof *rest);
-            void *copy = REAL(mmap)(NULL, m->n - to, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-            if (rest != NULL && copy != MAP_FAILED) {
-                *rest = (struct mapping){m->next, m->file, m->at + to, copy, m->n - to, m->offset + (off_t)to};
-                memcpy(copy, m->as_read + to, rest->n);
-                bp_file_hold(m->file);
-                m->next = rest;
-                atomic_fetch_add(&bp_mapping_count, 1);
-            }
+        release(m, from, to);
+        struct mapping *rest = to < m->n ? calloc(1, sizeof *rest) : NULL;
+        if (rest != NULL) { /* a part at the end stays */
+            *rest = (struct mapping){m->next,
+                                     m->file,
+                                     m->at + to,
+                                     m->view + to,
+                                     m->as_read != NULL ? m->as_read + to : NULL,
+                                     m->n - to,
+                                     m->offset + (off_t)to};
+            bp_file_hold(m->file);
+            m->next = rest;
+            atomic_fetch_add(&bp_mapping_count, 1);
         }
         if (from > 0) {
-            REAL(munmap)(m->as_read + from, m->n - from);
             m->n = from;
             link = &m->next;
             continue;
         }
         *link = m->next;
-        forget(m);
+        bp_file_drop(m->file);
+        free(m);
+        atomic_fetch_sub(&bp_mapping_count, 1);
     }
     pthread_mutex_unlock(&mappings);
 }
 
-static int remember(struct bp_file *f, char *at, size_t n, off_t offset)
+/* From now on the program may write: what differs from this copy is what it has written. used: bytes that may not be zero. */
+static int note_as_read(struct mapping *m, size_t used)
+{
+    void *copy = REAL(mmap)(NULL, m->n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (copy == MAP_FAILED)
+        return -ENOMEM;
+    m->as_read = memcpy(copy, m->view, used);
+    return 0;
+}
+
+/* Takes over view, of which so many bytes are used. */
+static int remember(struct bp_file *f, char *at, char *view, size_t n, size_t used, off_t offset, int writable)
 {
     struct mapping *m = calloc(1, sizeof *m);
-    void *copy = REAL(mmap)(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (m == NULL || copy == MAP_FAILED) {
+    if (m == NULL)
+        return -ENOMEM;
+    *m = (struct mapping){NULL, f, at, view, NULL, n, offset};
+    if (writable && note_as_read(m, used) != 0) {
         free(m);
         return -ENOMEM;
     }
-    memcpy(copy, at, n);
     bp_file_hold(f);
-    *m = (struct mapping){NULL, f, at, copy, n, offset};
     pthread_mutex_lock(&mappings);
     m->next = first;
     first = m;
@@ -180,10 +202,90 @@ static int remember(struct bp_file *f, char *at, size_t n, off_t offset)
     return 0;
 }
 
+/* What was mapped for reading may be made writable later. */
+static int allow_writing(const char *at, size_t n)
+{
+    size_t from, to;
+    int rc = 0;
+    pthread_mutex_lock(&mappings);
+    for (struct mapping *m = first; m != NULL && rc == 0; m = m->next) {
+        if (m->as_read != NULL || !overlap(m, at, n, &from, &to))
+            continue;
+        rc = (atomic_load(&m->file->description->flags) & O_ACCMODE) == O_RDWR ? note_as_read(m, m->n) : -EACCES;
+    }
+    pthread_mutex_unlock(&mappings);
+    return rc;
+}
+
+EXPORT int mprotect(void *at, size_t n, int prot)
+{
+    int rc = 0;
+    if (UNLIKELY(atomic_load_explicit(&bp_mapping_count, memory_order_relaxed) > 0) && (prot & PROT_WRITE) != 0)
+        rc = allow_writing(at, round_up(n));
+    return rc != 0 ? (int)bp_result(rc) : REAL(mprotect)(at, n, prot);
+}
+
+EXPORT int pkey_mprotect(void *at, size_t n, int prot, int key)
+{
+    int rc = 0;
+    if (UNLIKELY(atomic_load_explicit(&bp_mapping_count, memory_order_relaxed) > 0) && (prot & PROT_WRITE) != 0)
+        rc = allow_writing(at, round_up(n));
+    return rc != 0 ? (int)bp_result(rc) : REAL(pkey_mprotect)(at, n, prot, key);
+}
+
+void bp_refresh_mappings(const struct bp_file *f, off_t offset, off_t n)
+{
+    pthread_mutex_lock(&mappings);
+    for (struct mapping *m = first; m != NULL; m = m->next) {
+        off_t end = m->offset + (off_t)m->n, from = offset > m->offset ? offset : m->offset;
+        off_t to = n > end - offset ? end : offset + n;
+        if (m->file->description->ino != f->description->ino || from >= to)
+            continue;
+        char *at = m->view + (from - m->offset);
+        int h = bp_handle(m->file); /* one for reading, whatever it was written by */
+        ssize_t got = h < 0 ? h : bp_library_calls.pread(h, at, (size_t)(to - from), from);
+        if (got >= 0) /* what is behind the end of the file is zero */
+            memset(at + got, 0, (size_t)(to - from - got));
+        if (m->as_read != NULL)
+            memcpy(m->as_read + (from - m->offset), at, (size_t)(to - from));
+    }
+    pthread_mutex_unlock(&mappings);
+}
+
 static void *failed(int error)
 {
     errno = error;
     return MAP_FAILED;
+}
+
+/* A memory file with the file's bytes, mapped for the program and for us. */
+static void *map_shared(struct bp_file *f, int h, void *hint, size_t n, int prot, int flags, off_t offset)
+{
+    int memfd = memfd_create("mapped", MFD_CLOEXEC), rc = 0;
+    ssize_t used = 0;
+    char *at = MAP_FAILED, *view = MAP_FAILED;
+    if (memfd >= 0 && REAL(ftruncate)(memfd, (off_t)n) == 0)
+        view = REAL(mmap)(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
+    if (view == MAP_FAILED)
+        rc = -errno;
+    if (rc == 0 && (used = fill(h, view, n, offset)) < 0)
+        rc = (int)used;
+    if (rc == 0) {
+        at = REAL(mmap)(hint, n, prot, (flags & ~(MAP_TYPE | MAP_SYNC | MAP_LOCKED)) | MAP_SHARED, memfd, 0);
+        if (at == MAP_FAILED)
+            rc = -errno;
+    }
+    if (rc == 0)
+        rc = remember(f, at, view, n, (size_t)used, offset, (prot & PROT_WRITE) != 0);
+    if (memfd >= 0)
+        REAL(close)(memfd);
+    if (rc == 0)
+        return at;
+    if (at != MAP_FAILED)
+        REAL(munmap)(at, n);
+    if (view != MAP_FAILED)
+        REAL(munmap)(view, n);
+    return failed(-rc);
 }
 
 static void *map_file(struct bp_file *f, void *hint, size_t length, int prot, int flags, off_t offset)
@@ -203,18 +305,17 @@ static void *map_file(struct bp_file *f, void *hint, size_t length, int prot, in
     bp_write_back_file(f);
     if (flags & MAP_FIXED)
         (void)bp_munmap(1, hint, n);
-    char *at = REAL(mmap)(
-        hint, n, PROT_READ | PROT_WRITE,
-        (flags & ~(MAP_TYPE | MAP_SYNC | MAP_LOCKED)) | (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS, -1, 0);
+    if (shared)
+        return map_shared(f, h, hint, n, prot, flags, offset);
+    char *at = REAL(mmap)(hint, n, PROT_READ | PROT_WRITE,
+                          (flags & ~(MAP_TYPE | MAP_SYNC | MAP_LOCKED)) | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED)
         return MAP_FAILED;
-    int rc = fill(h, at, n, offset);
-    if (rc == 0 && shared && access == O_RDWR)
-        rc = remember(f, at, n, offset);
-    if (rc == 0 && prot != (PROT_READ | PROT_WRITE) && mprotect(at, n, prot) != 0)
+    ssize_t got = fill(h, at, n, offset);
+    int rc = got < 0 ? (int)got : 0;
+    if (rc == 0 && prot != (PROT_READ | PROT_WRITE) && REAL(mprotect)(at, n, prot) != 0)
         rc = -errno;
     if (rc != 0) {
-        cut(at, n);
         REAL(munmap)(at, n);
         return failed(-rc);
     }

@@ -11,7 +11,7 @@
  *   library.c       libbenchfs.so in its namespace: loading, joining, what fork means for it
  *   descriptor.c    open files as kernel descriptors
  *   where.c         paths: inside the prefix or not; the working directory
- *   open.c io.c attr.c name.c dir.c tree.c fts.c named.c stdio.c map.c lock.c wait.c copy.c exec.c other.c   the calls, by topic
+ *   open.c io.c attr.c name.c dir.c tree.c fts.c named.c stdio.c cxx.c map.c lock.c wait.c copy.c exec.c other.c   the calls, by topic
  *   syscall.c       the same by number
  *
  * # Rules
@@ -484,6 +484,11 @@ mode_t bp_umask(void);
 /* Descriptor fd (0, 1 or 2) may be ours from now on: libc's stream for it must go through our calls. */
 void bp_standard_stream(int fd);
 
+/* ==== cxx.c ==== */
+
+/* The standard stream of descriptor fd is another one now, for C++, too. */
+void bp_exchange_cxx(int fd, FILE *before, FILE *now);
+
 /* ==== map.c ==== */
 
 /* Writes back what was written to shared mappings. */
@@ -491,6 +496,8 @@ void bp_write_back_all(void);
 /* The same for one file, before it is read by other means. */
 void bp_write_back_file(const struct bp_file *f);
 extern atomic_int bp_mapping_count;
+/* Brings what was written to n bytes of a file at offset, or cut from it, into the mappings of it. */
+void bp_refresh_mappings(const struct bp_file *f, off_t offset, off_t n);
 void *bp_mmap(int by_number, void *hint, size_t length, int prot, int flags, int fd, off_t offset);
 int bp_munmap(int by_number, void *at, size_t n);
 void *bp_mremap(int by_number, void *at, size_t old, size_t size, int flags, void *to);

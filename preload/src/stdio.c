@@ -168,6 +168,7 @@ void bp_standard_stream(int fd)
         hand_over(before, stream);
     replaced[fd] = stream;
     *variables[fd] = stream;
+    bp_exchange_cxx(fd, before, stream);
 }
 
 /* ==== freopen ==== */

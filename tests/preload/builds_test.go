@@ -7,6 +7,36 @@ make -s -j2 main; make -s check; make -q main && echo up to date; touch sum.c; m
 gcc -g -shared -fPIC -o libown.so sum.c; gcc -o dynamic main.c count.c words.c -L. -lown -Wl,-rpath,$PWD 2>&1; ar t libsmall.a; nm main | grep -c ' T main'; strip main; ./main <main.c; size main >/dev/null
 cat out; make -s clean; rm libown.so dynamic; ls
 `},
+	{"c++", `
+cd $D; cat >p.cc <<'END'
+#include <fcntl.h>
+#include <unistd.h>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <string>
+int main()
+{
+    std::string line;
+    std::getline(std::cin, line);
+    std::cout << "got " << line << std::endl;
+    std::cerr << "to stderr\n";
+    std::clog << "to clog\n";
+    std::printf("by C\n");
+    std::cout << "again\n" << std::flush;
+    std::ofstream("f") << "of " << 42 << "\n";
+    std::ifstream in("f");
+    std::getline(in, line);
+    std::fstream both("f");
+    both.seekp(0, std::ios::end);
+    both << "more\n";
+    both.close();
+    dup2(open("later", O_CREAT | O_WRONLY, 0644), 1);
+    std::cout << line << "\n";
+}
+END
+g++ -o p p.cc; echo input >in; ./p <in >out 2>err; cat out err f later; echo piped | ./p 2>/dev/null | cat; rm p
+`},
 	{"git", `
 export GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b GIT_AUTHOR_DATE='2001-01-01T00:00:00Z' GIT_COMMITTER_DATE='2001-01-01T00:00:00Z' GIT_PAGER=cat
 git config --global safe.directory '*'; git config --global core.hooksPath /dev/null

@@ -31,7 +31,7 @@ type program struct {
 	script string
 }
 
-var programs = [][]program{coreutils, archives, shells, languages, builds, databases, trees}
+var programs = [][]program{coreutils, archives, shells, languages, builds, databases, trees, tools, stores}
 
 const (
 	prefix = "/benchfs"

@@ -105,3 +105,25 @@ void unhandled(void)
     CHECK(syscall(SYS_setns, -1L, 0L) == -1 && errno != ENOSYS); /* nothing of ours */
     CHECK(syscall(SYS_open_tree, AT_FDCWD, "/etc", 0L) != -2 && fstat(fd, &st) == 0);
 }
+
+/* A shared mapping shows what the process writes to the file by other calls, also when it may only read there; as databases count on. */
+void mapped_and_written(void)
+{
+    int fd = make("f", "0123456789"), in = open("f", O_RDONLY), appending = open("f", O_WRONLY | O_APPEND);
+    char *p = mmap(NULL, 64 << 10, PROT_READ, MAP_SHARED, in, 0);
+    char *rest = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 8192);
+    CHECK(p != MAP_FAILED && rest != MAP_FAILED && memcmp(p, "0123456789", 10) == 0);
+    CHECK(pwrite(fd, "AB", 2, 3) == 2 && memcmp(p, "012AB5", 6) == 0);
+    CHECK(write(appending, "more", 4) == 4 && memcmp(p, "012AB56789more", 14) == 0);
+    struct iovec parts[2] = {{(char *)"x", 1}, {(char *)"yz", 2}};
+    CHECK(pwritev(fd, parts, 2, 8191) == 3 && p[8191] == 'x' && rest[0] == 'y' && rest[1] == 'z');
+    CHECK(ftruncate(fd, 4) == 0 && ftruncate(fd, 16384) == 0 && p[3] == 'A' && p[4] == 0 && rest[0] == 0);
+    CHECK(mprotect(p, 4096, PROT_READ | PROT_WRITE) == -1 && errno == EACCES);
+    CHECK(mprotect(rest, 4096, PROT_READ | PROT_WRITE) == 0);
+    rest[2] = 'W';
+    char byte = 0;
+    CHECK(munmap(rest, 4096) == 0 && pread(fd, &byte, 1, 8194) == 1 && byte == 'W');
+    CHECK(munmap(p + 4096, 4096) == 0 && pwrite(fd, "end", 3, 12288) == 3 && memcmp(p + 12288, "end", 3) == 0 &&
+          p[0] == '0');
+    CHECK(munmap(p, 64 << 10) == 0);
+}

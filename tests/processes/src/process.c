@@ -654,6 +654,7 @@ static const struct {
     {"by-number", by_number, 0},
     {"signal-masks", signal_masks, 0},
     {"cancelled", cancelled, 0},
+    {"mapped-and-written", mapped_and_written, 0},
     {"unhandled", unhandled, 1},
 };
 

@@ -40,6 +40,7 @@ void ends_well(pid_t pid);
 /* calls.c */
 void by_number(void);
 void unhandled(void);
+void mapped_and_written(void);
 
 /* signals.c */
 void signal_masks(void);
