@@ -27,17 +27,18 @@ static char **find(char *const *list, const char *variable)
     return NULL;
 }
 
-/* LD_PRELOAD with us in it: NULL if we are there already or cannot be. The caller frees. */
-static char *preload_variable(char *const *given)
+/* LD_PRELOAD with us in it, and with libraries (":" before each): NULL if it is right as it is, or cannot be. The caller frees. */
+static char *preload_variable(char *const *given, const char *libraries)
 {
     static const char name[] = "LD_PRELOAD=";
     char **have = find(given, name), *made;
     const char *list = have != NULL ? *have + sizeof name - 1 : "";
-    if (bp_paths.self[0] == '\0' || strstr(list, bp_paths.self) != NULL)
+    int there = bp_paths.self[0] == '\0' || strstr(list, bp_paths.self) != NULL ||
+                strstr(list, "libbenchfs_preload.so") != NULL; /* or by another path */
+    if (there && libraries[0] == '\0')
         return NULL;
-    if (strstr(list, "libbenchfs_preload.so") != NULL)
-        return NULL; /* by another path */
-    if (asprintf(&made, "%s%s%s%s", name, bp_paths.self, list[0] != '\0' ? ":" : "", list) < 0)
+    if (asprintf(&made, "%s%s%s%s%s", name, there ? "" : bp_paths.self, !there && list[0] != '\0' ? ":" : "", list,
+                 libraries) < 0)
         return NULL;
     return made;
 }
@@ -48,7 +49,7 @@ struct environment {
     char *preload, *cwd;
 };
 
-static char *const *settle(struct environment *e, char *const *given)
+static char *const *settle(struct environment *e, char *const *given, const char *libraries)
 {
     static char *nothing[] = {NULL};
     struct bp_file *cwd = atomic_load(&bp_cwd);
@@ -62,7 +63,7 @@ static char *const *settle(struct environment *e, char *const *given)
         count++;
     for (char **v = bp_saved_environment; v != NULL && *v != NULL; v++)
         more++;
-    e->preload = preload_variable(given);
+    e->preload = preload_variable(given, libraries);
     if (cwd != NULL && asprintf(&e->cwd, "%s=%s", BP_CWD_VARIABLE, cwd->description->path) < 0)
         e->cwd = NULL;
     e->list = malloc((count + more + 1) * sizeof *e->list);
@@ -103,9 +104,12 @@ struct program {
     char **arguments;    /* of an interpreter, or NULL */
     char line[256];      /* its first line */
     char name[PATH_MAX]; /* its canonical path */
+    int memfds[64];      /* copies of libraries that it needs */
+    size_t count;
+    char libraries[64 * 24]; /* their names, ":" before each */
 };
 
-static int copy_program(int fd, off_t size, int cloexec)
+int bp_copy_program(int fd, off_t size, int cloexec)
 {
     int memfd = memfd_create("program", cloexec ? MFD_CLOEXEC : 0);
     char *buf = malloc(1 << 20);
@@ -176,7 +180,7 @@ static int prepare_open(struct program *p, const char *path, int fd, char *const
     p->line[n] = '\0';
     if (n > 2 && p->line[0] == '#' && p->line[1] == '!')
         return prepare_script(p, path, arguments);
-    p->memfd = copy_program(fd, st.st_size, cloexec);
+    p->memfd = bp_copy_program(fd, st.st_size, cloexec);
     if (p->memfd < 0)
         return -1;
     snprintf(p->text, sizeof p->text, "/proc/self/fd/%d", p->memfd);
@@ -189,12 +193,74 @@ static void finish(struct program *p)
     int saved = errno;
     if (p->memfd >= 0)
         REAL(close)(p->memfd);
+    for (size_t i = 0; i < p->count; i++)
+        REAL(close)(p->memfds[i]);
     free(p->arguments);
     errno = saved;
 }
 
+/* A library that the program needs, and what that needs: a copy is left open, for the loader to find by its name. */
+static void add_library(const char *path, const char *name, void *data)
+{
+    struct program *p = data;
+    struct stat st;
+    char full[PATH_MAX];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int copy = fd >= 0 && fstat(fd, &st) == 0 ? bp_copy_program(fd, st.st_size, 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    if (copy >= 0 && !bp_has_soname(copy, name)) {
+        bp_log("%s: the loader would not take it for %s, its soname is another", path, name);
+    } else if (copy >= 0 && p->count < sizeof p->memfds / sizeof p->memfds[0]) {
+        for (size_t i = 0; i < p->count; i++)
+            if (bp_has_soname(p->memfds[i], name)) {
+                REAL(close)(copy);
+                return;
+            }
+        int high = REAL(fcntl)(copy, F_DUPFD, BP_HIGH_FD);
+        if (high >= 0) {
+            p->memfds[p->count++] = high;
+            size_t n = strlen(p->libraries);
+            snprintf(p->libraries + n, sizeof p->libraries - n, ":" BP_LIBRARY_NAME "%d", high);
+            if (bp_realpath(AT_FDCWD, path, full) != NULL) {
+                *strrchr(full, '/') = '\0';
+                bp_each_needed(copy, full, add_library, p);
+            }
+        }
+    }
+    if (copy >= 0)
+        REAL(close)(copy);
+}
+
+/* The loader finds no library in BenchFS by itself. */
+static void add_libraries(struct program *p, const char *given)
+{
+    char origin[PATH_MAX];
+    int fd = REAL(open)(p->path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    snprintf(origin, sizeof origin, "%s", p->memfd >= 0 ? p->name : given);
+    char *slash = strrchr(origin, '/');
+    if (slash != NULL)
+        *slash = '\0';
+    bp_each_needed(fd, slash != NULL ? origin : ".", add_library, p);
+    REAL(close)(fd);
+}
+
+static int find_program(struct program *p, const char *path, char *const *arguments, int cloexec);
+
 /* Finds out what to start for a path; 0, or -1 and errno. */
 static int prepare(struct program *p, const char *path, char *const *arguments, int cloexec)
+{
+    p->count = 0;
+    p->libraries[0] = '\0';
+    int rc = find_program(p, path, arguments, cloexec);
+    if (rc == 0 && p->arguments == NULL)
+        add_libraries(p, path);
+    return rc;
+}
+
+static int find_program(struct program *p, const char *path, char *const *arguments, int cloexec)
 {
     struct bp_where w;
     p->memfd = -1;
@@ -256,7 +322,7 @@ EXPORT int execve(const char *path, char *const arguments[], char *const environ
         return REAL(execve)(path, arguments, environment);
     if (prepare(&p, path, arguments, 1) != 0)
         return -1;
-    char *const *list = settle(&e, environment);
+    char *const *list = settle(&e, environment, p.libraries);
     if (REAL(faccessat)(AT_FDCWD, p.path, X_OK, AT_EACCESS) == 0)
         leave();
     int rc = p.arguments != NULL ? execve(p.path, p.arguments, list) : REAL(execve)(p.path, arguments, list);
@@ -386,11 +452,11 @@ EXPORT int fexecve(int fd, char *const arguments[], char *const environment[])
     int program = fd, rc;
     if (f != NULL) {
         struct stat st;
-        if (fstat(fd, &st) != 0 || (program = copy_program(fd, st.st_size, 0)) < 0)
+        if (fstat(fd, &st) != 0 || (program = bp_copy_program(fd, st.st_size, 0)) < 0)
             return -1;
     }
     leave();
-    rc = REAL(fexecve)(program, arguments, settle(&e, environment));
+    rc = REAL(fexecve)(program, arguments, settle(&e, environment, ""));
     discard(&e);
     if (f != NULL)
         REAL(close)(program);
@@ -405,7 +471,7 @@ EXPORT int execveat(int dirfd, const char *path, char *const arguments[], char *
         return fexecve(dirfd, arguments, environment);
     if (bp_locate(dirfd, path, &w) == BP_OUTSIDE) {
         leave();
-        int rc = REAL(execveat)(dirfd, path, arguments, settle(&e, environment), flags);
+        int rc = REAL(execveat)(dirfd, path, arguments, settle(&e, environment, ""), flags);
         discard(&e);
         return rc;
     }
@@ -445,7 +511,7 @@ static int spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t 
     bp_share_all();
     if (prepare(&p, path, arguments, 1) != 0)
         return errno;
-    char *const *list = settle(&e, environment);
+    char *const *list = settle(&e, environment, p.libraries);
     int rc = p.arguments != NULL ? spawn(pid, p.path, actions, attributes, p.arguments, list)
                                  : REAL(posix_spawn)(pid, p.path, actions, attributes, arguments, list);
     discard(&e);
@@ -470,22 +536,18 @@ EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_act
         return REAL(posix_spawnp)(pid, file, actions, attributes, arguments, environment);
     if (strchr(file, '/') != NULL)
         return spawn(pid, file, actions, attributes, arguments, environment);
-    for (const char *end; path != NULL; path = *end != '\0' ? end + 1 : NULL) { /* in BenchFS? */
+    for (const char *end; path != NULL; path = *end != '\0' ? end + 1 : NULL) {
         char candidate[PATH_MAX];
-        struct bp_where w;
+        struct stat st;
         end = strchrnul(path, ':');
         int n = (int)(end - path);
         if (snprintf(candidate, sizeof candidate, "%.*s%s%s", n, path, n > 0 ? "/" : "", file) >= (int)sizeof candidate)
             continue;
-        int inside = bp_locate(AT_FDCWD, candidate, &w) != BP_OUTSIDE;
-        if (access(candidate, X_OK) != 0)
-            continue;
-        if (inside)
+        if (access(candidate, X_OK) == 0 && stat(candidate, &st) == 0 && S_ISREG(st.st_mode))
             return spawn(pid, candidate, actions, attributes, arguments, environment);
-        break;
     }
     bp_share_all();
-    int rc = REAL(posix_spawnp)(pid, file, actions, attributes, arguments, settle(&e, environment));
+    int rc = REAL(posix_spawnp)(pid, file, actions, attributes, arguments, settle(&e, environment, ""));
     discard(&e);
     return rc;
 }
@@ -549,20 +611,4 @@ EXPORT int posix_spawn_file_actions_addchdir_np(posix_spawn_file_actions_t *acti
         return REAL(posix_spawn_file_actions_addchdir_np)(actions, path);
     bp_refuse(F_posix_spawn_file_actions_addchdir_np, EOPNOTSUPP, "a working directory for a spawned program");
     return EOPNOTSUPP;
-}
-
-/* ==== Libraries that lie in BenchFS ==== */
-
-int bp_copy_of(const char *path, char text[64])
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    int memfd = fstat(fd, &st) != 0 ? -1 : copy_program(fd, st.st_size, 1);
-    close(fd);
-    if (memfd < 0)
-        return -1;
-    snprintf(text, 64, "/proc/self/fd/%d", memfd);
-    return memfd;
 }

@@ -1,8 +1,7 @@
-/* other.c: libraries, and what is refused. */
+/* other.c: sockets, terminals, and what is refused. */
 #include "preload.h"
 
 #include <aio.h>
-#include <dlfcn.h>
 #include <sys/fanotify.h>
 #include <sys/inotify.h>
 #include <sys/ipc.h>
@@ -14,32 +13,6 @@ static int is_inside(const char *path)
 {
     struct bp_where w;
     return path != NULL && bp_locate_following(AT_FDCWD, path, 1, &w) != BP_OUTSIDE;
-}
-
-/* ==== dlopen: through a copy that the loader can map ==== */
-
-int bp_copy_of(const char *path, char text[64]);
-
-static void *open_copy(const char *path, int mode)
-{
-    char text[64];
-    bp_count(F_dlopen);
-    int memfd = bp_copy_of(path, text);
-    if (memfd < 0) { /* let the loader say in its words that there is nothing */
-        bp_log("dlopen %s: %s", path, strerror(errno));
-        return REAL(dlopen)("/nonexistent/library/in/BenchFS", mode);
-    }
-    void *object = REAL(dlopen)(text, mode);
-    REAL(close)(memfd);
-    return object;
-}
-
-/* libc's is reached by a jump, so that it sees who calls: it searches the caller's paths. */
-EXPORT void *dlopen(const char *path, int mode)
-{
-    if (UNLIKELY(path != NULL && strchr(path, '/') != NULL && is_inside(path)))
-        return open_copy(path, mode);
-    return REAL(dlopen)(path, mode);
 }
 
 /* ==== Watching ==== */

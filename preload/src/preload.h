@@ -11,7 +11,7 @@
  *   library.c       libbenchfs.so in its namespace: loading, joining, what fork means for it
  *   descriptor.c    open files as kernel descriptors
  *   where.c         paths: inside the prefix or not; the working directory
- *   open.c io.c attr.c name.c dir.c tree.c fts.c named.c stdio.c cxx.c map.c lock.c wait.c copy.c exec.c other.c   the calls, by topic
+ *   open.c io.c attr.c name.c dir.c tree.c fts.c named.c stdio.c cxx.c map.c lock.c wait.c copy.c exec.c needed.c dlopen.c other.c   the calls, by topic
  *   syscall.c       the same by number
  *
  * # Rules
@@ -396,6 +396,20 @@ static inline enum bp_side bp_locate(int dirfd, const char *path, struct bp_wher
     w->hops = 0;
     return LIKELY(bp_surely_outside(dirfd, path)) ? BP_OUTSIDE : bp_locate_slow(dirfd, path, w);
 }
+
+/* ==== exec.c ==== */
+
+/* A copy of an open file of ours in memory, or -1 and errno. */
+int bp_copy_program(int fd, off_t size, int cloexec);
+/* How libraries are named to the loader of a program that is started; their descriptor follows. */
+#define BP_LIBRARY_NAME "/proc/self/fd/"
+
+/* ==== needed.c ==== */
+
+void bp_each_needed(int fd, const char *origin, void (*found)(const char *path, const char *name, void *data),
+                    void *data);
+/* 1 if the object (the kernel's fd) says that this is its name. */
+int bp_has_soname(int fd, const char *name);
 
 /* ==== named.c ==== */
 

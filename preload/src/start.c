@@ -135,6 +135,28 @@ static void settle_library(const char *library)
 }
 
 /*
+ * Libraries that lie in BenchFS were preloaded by whoever started this program, as copies (exec.c). They are loaded: their descriptors are closed, and
+ * programs that are started from here are not told of them.
+ */
+static void forget_libraries(char **environment)
+{
+    char *list = (char *)value_of(environment, "LD_PRELOAD");
+    static const char name[] = ":" BP_LIBRARY_NAME;
+    for (char *at = list; at != NULL && (at = strstr(at, name)) != NULL;) {
+        char link[32], target[64], *end;
+        long fd = strtol(at + sizeof name - 1, &end, 10);
+        snprintf(link, sizeof link, "/proc/self/fd/%d", (int)fd);
+        ssize_t n = REAL(readlink)(link, target, sizeof target);
+        if (n != sizeof "/memfd:program (deleted)" - 1 || memcmp(target, "/memfd:program (deleted)", (size_t)n) != 0) {
+            at = end;
+            continue;
+        }
+        REAL(close)((int)fd);
+        memmove(at, end, strlen(end) + 1);
+    }
+}
+
+/*
  * The constructor reads the environment and looks for inherited descriptors, nothing more: most programs that are started never come near the
  * prefix.
  */
@@ -159,6 +181,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
         settle_prefix(value_of(environment, "BENCHFS_PREFIX"));
     }
     settle_library(value_of(environment, "BENCHFS_LIBRARY"));
+    forget_libraries(environment);
     save_environment(environment);
     bp_library_start();
     if (bp_settings.prefix_len != 0) {

@@ -37,6 +37,25 @@ int main()
 END
 g++ -o p p.cc; echo input >in; ./p <in >out 2>err; cat out err f later; echo piped | ./p 2>/dev/null | cat; rm p
 `},
+	{"shared-libraries", `
+mkdir -p $D/lib/deep $D/bin $T/bin; cd $D
+echo 'int low(void) {return 40;}' >low.c; echo 'int low(void); int high(void) {return low() + 2;}' >high.c; echo '#include <stdio.h>
+int high(void); int main(void) {printf("%d\n", high()); return 0;}' >main.c
+gcc -shared -fPIC -Wl,-soname,liblow.so.1 -o lib/deep/liblow.so.1 low.c; gcc -shared -fPIC -Wl,-soname,libhigh.so -o lib/libhigh.so high.c lib/deep/liblow.so.1 -Wl,-rpath,'$ORIGIN/deep'
+L="-Llib -lhigh -Wl,-rpath-link,lib/deep"; gcc -o bin/near main.c $L -Wl,-rpath,'$ORIGIN/../lib'; gcc -o $T/bin/far main.c $L -Wl,-rpath,$D/lib; gcc -o $T/bin/none main.c $L; gcc -o bin/old main.c $L -Wl,--disable-new-dtags,-rpath,$D/lib
+bin/near; (cd /; $D/bin/near); $T/bin/far; bin/old; PATH=$D/bin:$PATH near; $T/bin/none 2>/dev/null || echo status $?; LD_LIBRARY_PATH=$D/lib $T/bin/none; env LD_LIBRARY_PATH=/none:$D/lib:$D/lib/deep $T/bin/none; LD_LIBRARY_PATH=$D/lib bash -c 'case ${LD_PRELOAD:-} in */proc/*) echo told;; esac; ldd '$T'/bin/none >/dev/null; '$T'/bin/none'
+/usr/bin/python3 - <<'END'
+import ctypes, os, subprocess, sys
+d = os.environ['D']
+a, b, c = (ctypes.CDLL(d + '/lib/' + n) for n in ('libhigh.so', 'deep/liblow.so.1', 'libhigh.so'))
+print(a.high(), b.low(), c.high(), a._handle == c._handle, a._handle == b._handle)
+try: ctypes.CDLL(d + '/lib/none.so')
+except OSError: print('none')
+print(subprocess.run([os.environ['T'] + '/bin/far'], capture_output=True, text=True).stdout, subprocess.run('bin/near', capture_output=True, text=True, env={}).stdout)
+END
+LD_LIBRARY_PATH=$D/lib /usr/bin/python3 -c 'import ctypes; print(ctypes.CDLL("libhigh.so").high())'
+rm -r bin
+`},
 	{"git", `
 export GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b GIT_AUTHOR_DATE='2001-01-01T00:00:00Z' GIT_COMMITTER_DATE='2001-01-01T00:00:00Z' GIT_PAGER=cat
 git config --global safe.directory '*'; git config --global core.hooksPath /dev/null
