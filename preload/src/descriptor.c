@@ -64,7 +64,7 @@ static uint64_t handle_word(int handle, int flags)
 
 static struct bp_description *map_description(int memfd)
 {
-    void *p = REAL(mmap)(NULL, sizeof(struct bp_description), PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
+    void *p = bp_own_mmap(sizeof(struct bp_description), PROT_READ | PROT_WRITE, MAP_SHARED, memfd);
     return p == MAP_FAILED ? NULL : p;
 }
 
@@ -217,7 +217,7 @@ static int make_shared(const struct bp_description *own, struct bp_description *
         *number = st.st_ino;
         shown = REAL(open)(link, O_PATH | O_CLOEXEC);
         if (shown < 0)
-            REAL(munmap)(*mapped, sizeof *own);
+            bp_own_munmap(*mapped, sizeof *own);
     }
     REAL(close)(memfd);
     return shown;
@@ -295,7 +295,7 @@ void bp_file_drop(struct bp_file *f)
     if (f->description != f->own) {
         struct bp_description *shared = f->description;
         f->description = f->own != NULL ? f->own : &nothing;
-        REAL(munmap)(shared, sizeof *shared);
+        bp_own_munmap(shared, sizeof *shared);
     }
     give_file(f);
     errno = saved;
@@ -374,7 +374,7 @@ int bp_describe_link(int dirfd, const char *link, struct bp_described *out)
     memcpy(out->path, d->path, sizeof out->path);
     out->path[sizeof out->path - 1] = '\0';
     int rc = d->magic == MAGIC ? 1 : -EIO;
-    REAL(munmap)(d, sizeof *d);
+    bp_own_munmap(d, sizeof *d);
     return rc;
 }
 
@@ -405,7 +405,7 @@ struct bp_file *bp_adopt(int fd)
     REAL(close)(memfd);
     if (f == NULL) {
         if (d != NULL)
-            REAL(munmap)(d, sizeof *d);
+            bp_own_munmap(d, sizeof *d);
         return NULL;
     }
     f->memfd = st.st_ino;

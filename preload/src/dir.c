@@ -34,8 +34,8 @@ static struct stream *new_stream(void)
     pthread_mutex_lock(&streams);
     struct stream *first = atomic_load(&region);
     if (first == NULL) {
-        void *p = REAL(mmap)(NULL, STREAMS * sizeof *first, PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void *p = bp_own_mmap(STREAMS * sizeof *first, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
         if (p != MAP_FAILED)
             atomic_store(&region, first = p);
     }

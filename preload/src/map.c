@@ -28,6 +28,21 @@ static pthread_mutex_t mappings = PTHREAD_MUTEX_INITIALIZER;
 static struct mapping *first; /* shared ones; guarded by mappings */
 atomic_int bp_mapping_count BP_NEAR;
 
+/* This thread holds the lock: what malloc asks of the kernel meanwhile, and an MPI library passes on to us, is no mapping of a file. */
+static _Thread_local int holding;
+
+static void lock_mappings(void)
+{
+    pthread_mutex_lock(&mappings);
+    holding = 1;
+}
+
+static void unlock_mappings(void)
+{
+    holding = 0;
+    pthread_mutex_unlock(&mappings);
+}
+
 static const size_t page = 4096;
 
 static size_t round_up(size_t n)
@@ -100,11 +115,11 @@ static int write_back_range(const char *at, size_t n)
 {
     int rc = 0;
     size_t from, to;
-    pthread_mutex_lock(&mappings);
+    lock_mappings();
     for (struct mapping *m = first; m != NULL && rc == 0; m = m->next)
         if (overlap(m, at, n, &from, &to))
             rc = write_back(m, from, to);
-    pthread_mutex_unlock(&mappings);
+    unlock_mappings();
     return rc;
 }
 
@@ -118,11 +133,11 @@ void bp_write_back_file(const struct bp_file *f)
 {
     if (LIKELY(atomic_load_explicit(&bp_mapping_count, memory_order_relaxed) == 0))
         return;
-    pthread_mutex_lock(&mappings);
+    lock_mappings();
     for (struct mapping *m = first; m != NULL; m = m->next)
         if (m->file->description->ino == f->description->ino)
             (void)write_back(m, 0, m->n);
-    pthread_mutex_unlock(&mappings);
+    unlock_mappings();
 }
 
 /* The part of a mapping from `from` to its end, or to `to`, is not needed any more. */
@@ -130,16 +145,16 @@ static void release(const struct mapping *m, size_t from, size_t to)
 {
     if (to <= from)
         return;
-    REAL(munmap)(m->view + from, to - from);
+    bp_own_munmap(m->view + from, to - from);
     if (m->as_read != NULL)
-        REAL(munmap)(m->as_read + from, to - from);
+        bp_own_munmap(m->as_read + from, to - from);
 }
 
 /* [at, at+n) is not mapped any more. */
 static void cut(const char *at, size_t n)
 {
     size_t from, to;
-    pthread_mutex_lock(&mappings);
+    lock_mappings();
     for (struct mapping **link = &first, *m; (m = *link) != NULL;) {
         if (!overlap(m, at, n, &from, &to)) {
             link = &m->next;
@@ -169,13 +184,13 @@ static void cut(const char *at, size_t n)
         free(m);
         atomic_fetch_sub(&bp_mapping_count, 1);
     }
-    pthread_mutex_unlock(&mappings);
+    unlock_mappings();
 }
 
 /* From now on the program may write: what differs from this copy is what it has written. used: bytes that may not be zero. */
 static int note_as_read(struct mapping *m, size_t used)
 {
-    void *copy = REAL(mmap)(NULL, m->n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *copy = bp_own_mmap(m->n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
     if (copy == MAP_FAILED)
         return -ENOMEM;
     m->as_read = memcpy(copy, m->view, used);
@@ -194,10 +209,10 @@ static int remember(struct bp_file *f, char *at, char *view, size_t n, size_t us
         return -ENOMEM;
     }
     bp_file_hold(f);
-    pthread_mutex_lock(&mappings);
+    lock_mappings();
     m->next = first;
     first = m;
-    pthread_mutex_unlock(&mappings);
+    unlock_mappings();
     atomic_fetch_add(&bp_mapping_count, 1);
     return 0;
 }
@@ -207,13 +222,13 @@ static int allow_writing(const char *at, size_t n)
 {
     size_t from, to;
     int rc = 0;
-    pthread_mutex_lock(&mappings);
+    lock_mappings();
     for (struct mapping *m = first; m != NULL && rc == 0; m = m->next) {
         if (m->as_read != NULL || !overlap(m, at, n, &from, &to))
             continue;
         rc = (atomic_load(&m->file->description->flags) & O_ACCMODE) == O_RDWR ? note_as_read(m, m->n) : -EACCES;
     }
-    pthread_mutex_unlock(&mappings);
+    unlock_mappings();
     return rc;
 }
 
@@ -235,7 +250,7 @@ EXPORT int pkey_mprotect(void *at, size_t n, int prot, int key)
 
 void bp_refresh_mappings(const struct bp_file *f, off_t offset, off_t n)
 {
-    pthread_mutex_lock(&mappings);
+    lock_mappings();
     for (struct mapping *m = first; m != NULL; m = m->next) {
         off_t end = m->offset + (off_t)m->n, from = offset > m->offset ? offset : m->offset;
         off_t to = n > end - offset ? end : offset + n;
@@ -249,7 +264,7 @@ void bp_refresh_mappings(const struct bp_file *f, off_t offset, off_t n)
         if (m->as_read != NULL)
             memcpy(m->as_read + (from - m->offset), at, (size_t)(to - from));
     }
-    pthread_mutex_unlock(&mappings);
+    unlock_mappings();
 }
 
 static void *failed(int error)
@@ -265,7 +280,7 @@ static void *map_shared(struct bp_file *f, int h, void *hint, size_t n, int prot
     ssize_t used = 0;
     char *at = MAP_FAILED, *view = MAP_FAILED;
     if (memfd >= 0 && REAL(ftruncate)(memfd, (off_t)n) == 0)
-        view = REAL(mmap)(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
+        view = bp_own_mmap(n, PROT_READ | PROT_WRITE, MAP_SHARED, memfd);
     if (view == MAP_FAILED)
         rc = -errno;
     if (rc == 0 && (used = fill(h, view, n, offset)) < 0)
@@ -284,7 +299,7 @@ static void *map_shared(struct bp_file *f, int h, void *hint, size_t n, int prot
     if (at != MAP_FAILED)
         REAL(munmap)(at, n);
     if (view != MAP_FAILED)
-        REAL(munmap)(view, n);
+        bp_own_munmap(view, n);
     return failed(-rc);
 }
 
@@ -344,7 +359,7 @@ void *bp_mmap(int by_number, void *hint, size_t length, int prot, int flags, int
         bp_count(F_mmap);
         return map_file(f, hint, length, prot, flags, offset);
     }
-    if (UNLIKELY((flags & MAP_FIXED) != 0 && atomic_load(&bp_mapping_count) > 0)) {
+    if (UNLIKELY((flags & MAP_FIXED) != 0 && atomic_load(&bp_mapping_count) > 0 && !holding)) {
         (void)write_back_range(hint, length);
         cut(hint, length);
     }
@@ -359,7 +374,7 @@ ALIAS(mmap, mmap64);
 
 int bp_munmap(int by_number, void *at, size_t n)
 {
-    if (LIKELY(atomic_load_explicit(&bp_mapping_count, memory_order_relaxed) == 0))
+    if (LIKELY(atomic_load_explicit(&bp_mapping_count, memory_order_relaxed) == 0) || holding)
         return kernel_munmap(by_number, at, n);
     int rc = write_back_range(at, round_up(n));
     if (rc != 0)
@@ -381,7 +396,7 @@ EXPORT int msync(void *at, size_t n, int flags)
     int ours = 0, rc = 0;
     if (LIKELY(atomic_load_explicit(&bp_mapping_count, memory_order_relaxed) == 0))
         return REAL(msync)(at, n, flags);
-    pthread_mutex_lock(&mappings);
+    lock_mappings();
     for (struct mapping *m = first; m != NULL && rc == 0; m = m->next) {
         if (!overlap(m, at, round_up(n), &from, &to))
             continue;
@@ -391,7 +406,7 @@ EXPORT int msync(void *at, size_t n, int flags)
         if (rc == 0 && (flags & MS_SYNC) != 0)
             rc = h < 0 ? h : bp_library_calls.fdatasync(h);
     }
-    pthread_mutex_unlock(&mappings);
+    unlock_mappings();
     return ours ? (int)bp_result(rc) : REAL(msync)(at, n, flags);
 }
 
@@ -406,9 +421,9 @@ void *bp_mremap(int by_number, void *at, size_t old, size_t size, int flags, voi
     struct bp_file *file = NULL;
     off_t offset = 0;
     size_t from, end;
-    if (LIKELY(atomic_load_explicit(&bp_mapping_count, memory_order_relaxed) == 0))
+    if (LIKELY(atomic_load_explicit(&bp_mapping_count, memory_order_relaxed) == 0) || holding)
         return kernel_mremap(by_number, at, old, size, flags, to);
-    pthread_mutex_lock(&mappings);
+    lock_mappings();
     for (struct mapping *m = first; m != NULL && file == NULL; m = m->next) {
         if (overlap(m, at, 1, &from, &end)) {
             file = m->file;
@@ -416,7 +431,7 @@ void *bp_mremap(int by_number, void *at, size_t old, size_t size, int flags, voi
             bp_file_hold(file);
         }
     }
-    pthread_mutex_unlock(&mappings);
+    unlock_mappings();
     if (file == NULL)
         return kernel_mremap(by_number, at, old, size, flags, to);
     void *result = at;

@@ -87,6 +87,13 @@ static inline void *bp_real(enum bp_function f)
 
 #define REAL(name) ((__typeof__(&name))bp_real(F_##name))
 
+/*
+ * Memory of our own is mapped by number: MPI libraries write jumps to themselves over mmap and munmap, ours or libc's, and from there ask by number
+ * (syscall(2)), which would come back to us in the middle of what we do.
+ */
+void *bp_own_mmap(size_t n, int prot, int flags, int fd);
+void bp_own_munmap(void *at, size_t n);
+
 /* Descriptors of our own are put above those that programs count on. */
 #define BP_HIGH_FD 200
 

@@ -2,6 +2,19 @@
 #include "preload.h"
 
 #include <dlfcn.h>
+#include <sys/syscall.h>
+
+void *bp_own_mmap(size_t n, int prot, int flags, int fd)
+{
+    return (void *)REAL(syscall)(SYS_mmap, NULL, n, prot, flags, fd, 0L);
+}
+
+void bp_own_munmap(void *at, size_t n)
+{
+    int saved = errno;
+    (void)REAL(syscall)(SYS_munmap, at, n);
+    errno = saved;
+}
 
 _Atomic(void *) bp_reals[F_COUNT] BP_NEAR;
 

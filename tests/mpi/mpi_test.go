@@ -148,3 +148,43 @@ func TestMPIIO(t *testing.T) {
 		})
 	}
 }
+
+// An unmodified program uses files before MPI_Init, between, and after MPI_Finalize; it, and what MPI itself reads, lies in BenchFS.
+func TestAround(t *testing.T) {
+	c := cluster.Start(t, cluster.Options{Nodes: 2})
+	around := program(t, "around")
+	preload := "LD_PRELOAD=" + filepath.Join(bindings.Top(t), "lib", "libbenchfs_preload.so")
+	variables := []string{preload}
+	for k, v := range c.Env() {
+		variables = append(variables, k+"="+v)
+	}
+	bindings.Run(t, variables, "sh", "-ec", "mkdir /benchfs/tmp; echo localhost:4 >/benchfs/hosts; echo 'mpi_show_mca_params = file' >/benchfs/params")
+	for _, way := range []struct {
+		name string
+		m    bindings.MPI
+		more []string
+	}{
+		{"openmpi", bindings.OpenMPI, []string{"OMPI_MCA_mca_base_param_files=/benchfs/params"}},
+		{"openmpi-ucx", bindings.OpenMPIOnUCX, nil},
+		{"mpich", bindings.MPICH, []string{"TMPDIR=/benchfs/tmp"}},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			stored := "/benchfs/around-" + way.name
+			bindings.Run(t, variables, "cp", around(way.m), stored)
+			more := append([]string{preload}, way.more...)
+			for _, args := range [][]string{{"/benchfs/file", "early"}, {"/benchfs/file"}} {
+				run(t, c, way.m, 2, "by 2 ranks: well", more, around(way.m), args...)
+			}
+			out := run(t, c, way.m, 2, "around early by 2 ranks: well", more, stored, "/benchfs/file", "early")
+			if way.name == "openmpi" && !strings.Contains(out, "mpi_show_mca_params=file") {
+				t.Errorf("the parameter file was not read: %s", out)
+			}
+		})
+	}
+	// MPICH's list of hosts is opened by mpirun, which is a program like others.
+	line := bindings.MPICH.Command(2, "/benchfs/around-mpich", "/benchfs/file")
+	line = append([]string{line[0], "-f", "/benchfs/hosts"}, line[1:]...)
+	if out := bindings.Run(t, append(bindings.MPICH.Variables(preload), variables...), line[0], line[1:]...); !strings.Contains(out, "by 2 ranks: well") {
+		t.Errorf("%s", out)
+	}
+}
