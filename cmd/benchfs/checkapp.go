@@ -205,7 +205,7 @@ func reportCalls(out io.Writer, path string, objects []string, verbose bool) err
 		}
 	}
 	if len(direct) > 0 {
-		fmt.Fprintf(out, "  direct   system calls by number (in %s): those on files of BenchFS fail with EBADF or ENOENT\n", strings.Join(direct, ", "))
+		fmt.Fprintf(out, "  direct   syscall(2), calls by number (in %s): what there is a function for is served, others are refused and told in the report\n", strings.Join(direct, ", "))
 	}
 	return nil
 }

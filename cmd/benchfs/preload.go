@@ -58,11 +58,13 @@ func (o *preloadOptions) environment(base []string) ([]string, error) {
 		set["BENCHFS_PRELOAD_REPORT"] = "1"
 	}
 	var env []string
-	before := ""
+	before, tunables := "", ""
 	for _, pair := range base {
 		name, value, _ := strings.Cut(pair, "=")
 		if name == "LD_PRELOAD" {
 			before = value
+		} else if name == "GLIBC_TUNABLES" {
+			tunables = value
 		} else if _, ours := set[name]; !ours {
 			env = append(env, pair)
 		}
@@ -76,7 +78,17 @@ func (o *preloadOptions) environment(base []string) ([]string, error) {
 			list += ":" + other
 		}
 	}
-	return append(env, "LD_PRELOAD="+list), nil
+	return append(env, "LD_PRELOAD="+list, "GLIBC_TUNABLES="+withNamespaces(tunables)), nil
+}
+
+// withNamespaces asks the loader for room for thread-local variables of as many copies of the library as it has namespaces for: each generation of a
+// program that forks and uses files takes one. Without that, there is room for about seven.
+func withNamespaces(tunables string) string {
+	const name = "glibc.rtld.nns="
+	if strings.Contains(tunables, name) {
+		return tunables
+	}
+	return strings.TrimPrefix(tunables+":"+name+"16", ":")
 }
 
 // findPreload is the interposer: the one that was named, beside this program, in ../lib, or by its name, for the loader to find.

@@ -231,9 +231,11 @@ static int load(void)
     void *object = load_object();
     if (object == NULL) {
         const char *why = dlerror();
-        int full = why != NULL && strstr(why, "no more namespaces") != NULL;
+        int full = why != NULL && (strstr(why, "no more namespaces") != NULL || strstr(why, "static TLS") != NULL);
         bp_log("cannot load %s: %s%s", bp_paths.library, why != NULL ? why : "?",
-               full ? " (programs that fork within forks may do so 14 times)" : "");
+               full ? " (programs that fork within forks and use files: 7 times, with GLIBC_TUNABLES=glibc.rtld.nns=16 "
+                      "14 times)"
+                    : "");
         return full ? -EAGAIN : -ELIBACC;
     }
 #define X(name)                                                                           \

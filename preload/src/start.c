@@ -78,18 +78,24 @@ static int listed(const char *list, const char *program)
     return 0;
 }
 
+/* Room for the library in deep generations is asked for by a tunable (benchfs run sets it). */
+static int is_kept(const char *variable)
+{
+    return strncmp(variable, "BENCHFS_", 8) == 0 || strncmp(variable, "GLIBC_TUNABLES=", 15) == 0;
+}
+
 /* Keeps the variables that a child must have, whatever its parent makes of its environment. */
 static void save_environment(char **environment)
 {
     size_t count = 0;
     for (char **v = environment; v != NULL && *v != NULL; v++)
-        count += strncmp(*v, "BENCHFS_", 8) == 0;
+        count += is_kept(*v);
     bp_saved_environment = calloc(count + 1, sizeof *bp_saved_environment);
     if (bp_saved_environment == NULL)
         return;
     count = 0;
     for (char **v = environment; v != NULL && *v != NULL; v++)
-        if (strncmp(*v, "BENCHFS_", 8) == 0 && strncmp(*v, BP_CWD_VARIABLE "=", sizeof BP_CWD_VARIABLE) != 0)
+        if (is_kept(*v) && strncmp(*v, BP_CWD_VARIABLE "=", sizeof BP_CWD_VARIABLE) != 0)
             bp_saved_environment[count++] = strdup(*v);
 }
 

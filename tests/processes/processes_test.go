@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +136,19 @@ func TestNothingElse(t *testing.T) {
 	}
 }
 
+// TestDepth: fourteen generations, each of which forks without exec and uses files.
+func TestDepth(t *testing.T) {
+	c := cluster.Start(t, cluster.Options{Nodes: 1, Shards: 1})
+	env := c.Env()
+	env["LD_PRELOAD"], env["GLIBC_TUNABLES"] = preloadLibrary(t), "glibc.rtld.nns=16"
+	const script = `set -e
+d() { echo $1 >/benchfs/d$1; if [ $1 -lt 14 ]; then ( d $(($1 + 1)) ); fi; cat /benchfs/d$1 >/dev/null; }
+d 1; ls /benchfs | wc -l`
+	if out, err := run(t, env, "bash", "-c", script); err != nil || out != "14\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
 // TestFailures: no daemon, a wrong secret, a daemon that is lost: an errno, a line in the log, and never a file of that name.
 func TestFailures(t *testing.T) {
 	library := preloadLibrary(t)
@@ -161,7 +175,39 @@ func TestFailures(t *testing.T) {
 	}
 	try(t, "no configuration", map[string]string{"BENCHFS_CLUSTER_REGISTRY_DIR": ""}, "cannot join the file system")
 	try(t, "another registry", map[string]string{"BENCHFS_CLUSTER_REGISTRY_DIR": t.TempDir(), "BENCHFS_CLUSTER_JOIN_TIMEOUT": "1s"}, "cannot join the file system")
+	listen := regexp.MustCompile(`listen=(\S+)`).FindStringSubmatch(c.Log(0))
+	if listen == nil {
+		t.Fatalf("the daemon does not say where it listens: %s", c.Log(0))
+	}
+	try(t, "a wrong secret", map[string]string{"BENCHFS_CLUSTER_REGISTRY_DIR": "", "BENCHFS_CLUSTER_NODES": listen[1], "BENCHFS_CLUSTER_SECRET": "another"}, "refused")
 	try(t, "no library", map[string]string{"BENCHFS_LIBRARY": "/nonexistent/libbenchfs.so"}, "cannot load /nonexistent/libbenchfs.so")
+	// A daemon that is lost while a file is open.
+	dir := t.TempDir()
+	type result struct {
+		out string
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		env := c.Env()
+		env["LD_PRELOAD"], env["BENCHFS_PREFIX"] = library, prefix
+		out, err := run(t, env, "sh", "-c", "exec 3>"+prefix+"/open; echo x >&3; : >"+dir+"/ready; while [ ! -e "+dir+"/gone ]; do sleep 0.05; done; echo y >&3")
+		done <- result{out, err}
+	}()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(filepath.Join(dir, "ready")); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the program has not opened its file")
+		}
+	}
 	c.Kill(0)
+	if err := os.WriteFile(filepath.Join(dir, "gone"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := <-done; r.err == nil || !strings.Contains(r.out, "echo: I/O error") {
+		t.Errorf("written to a lost daemon: %q, %v", r.out, r.err)
+	}
 	try(t, "a lost daemon", nil, "f: ")
 }
