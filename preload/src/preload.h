@@ -11,7 +11,7 @@
  *   library.c       libbenchfs.so in its namespace: loading, joining, what fork means for it
  *   descriptor.c    open files as kernel descriptors
  *   where.c         paths: inside the prefix or not; the working directory
- *   open.c io.c attr.c name.c dir.c tree.c fts.c named.c stdio.c cxx.c map.c lock.c wait.c copy.c exec.c needed.c dlopen.c other.c   the calls, by topic
+ *   open.c io.c attr.c name.c dir.c tree.c fts.c named.c stdio.c wide.c cxx.c map.c lock.c wait.c copy.c exec.c needed.c dlopen.c other.c   the calls, by topic
  *   syscall.c       the same by number
  *
  * # Rules
@@ -504,6 +504,9 @@ mode_t bp_umask(void);
 
 /* Descriptor fd (0, 1 or 2) may be ours from now on: libc's stream for it must go through our calls. */
 void bp_standard_stream(int fd);
+
+/* 1 for a stream that goes through our calls. */
+int bp_is_own_stream(const FILE *stream);
 
 /* ==== cxx.c ==== */
 

@@ -34,6 +34,36 @@ static int cookie_close(void *cookie)
 
 static const cookie_io_functions_t functions = {cookie_read, cookie_write, cookie_seek, cookie_close};
 
+/* libc's struct for such streams: behind the public part, the table of methods, what the functions get, and the functions. */
+struct cookie_stream {
+    FILE file;
+    const void *methods;
+    void *cookie;
+    cookie_io_functions_t functions;
+};
+
+/* As libc has them in streams of ours; it keeps the functions' addresses in a form of its own. NULL as long as there is none. */
+static const void *_Atomic methods;
+static cookie_read_function_t *_Atomic reader;
+
+static FILE *make_stream(int fd, const char *mode)
+{
+    FILE *stream = fopencookie((void *)(intptr_t)fd, mode, functions);
+    if (stream == NULL)
+        return NULL;
+    stream->_fileno = fd;
+    atomic_store(&reader, ((const struct cookie_stream *)stream)->functions.read);
+    atomic_store(&methods, ((const struct cookie_stream *)stream)->methods);
+    return stream;
+}
+
+int bp_is_own_stream(const FILE *stream)
+{
+    const struct cookie_stream *s = (const struct cookie_stream *)stream;
+    const void *known = atomic_load_explicit(&methods, memory_order_relaxed);
+    return UNLIKELY(known != NULL) && s->methods == known && s->functions.read == atomic_load(&reader);
+}
+
 /* open(2)'s flags for fopen's mode; -1 and EINVAL for none. */
 static int flags_of(const char *mode)
 {
@@ -82,10 +112,7 @@ static FILE *stream_on(int fd, const char *mode)
 {
     char plain[4];
     plain_mode(mode, plain);
-    FILE *stream = fopencookie((void *)(intptr_t)fd, plain, functions);
-    if (stream != NULL)
-        stream->_fileno = fd;
-    return stream;
+    return make_stream(fd, plain);
 }
 
 EXPORT FILE *fopen(const char *path, const char *mode)
@@ -158,10 +185,9 @@ void bp_standard_stream(int fd)
     if (replaced[fd] != NULL)
         return;
     FILE *before = *variables[fd];
-    FILE *stream = fopencookie((void *)(intptr_t)fd, fd == STDIN_FILENO ? "r" : "w", functions);
+    FILE *stream = make_stream(fd, fd == STDIN_FILENO ? "r" : "w");
     if (stream == NULL)
         return;
-    stream->_fileno = fd;
     if (fd == STDERR_FILENO)
         setvbuf(stream, NULL, _IONBF, 0);
     else if (fd == STDOUT_FILENO)

@@ -37,6 +37,39 @@ int main()
 END
 g++ -o p p.cc; echo input >in; ./p <in >out 2>err; cat out err f later; echo piped | ./p 2>/dev/null | cat; rm p
 `},
+	{"wide-characters", `
+cd $D; export LC_ALL=C.UTF-8; printf 'größe\nabc\nжук 5\n' >f; rev f; rev <f >g; cat g
+cat >w.c <<'END'
+#include <locale.h>
+#include <stdio.h>
+#include <wchar.h>
+int main(void)
+{
+    wchar_t line[50];
+    setlocale(LC_ALL, "");
+    FILE *in = fopen("f", "r"), *out = fopen("out", "w");
+    while (fgetws(line, 50, in) != NULL)
+        fwprintf(out, L"%ls%d|", line, (int)wcslen(line));
+    rewind(in);
+    wint_t c = fgetwc(in);
+    c = fgetwc(in);
+    c = fgetwc(in);
+    fputwc(c, out);
+    ungetwc(c, in);
+    fputwc(getwc(in), out);
+    fputws(L"\n\u0436 end\n", out);
+    fclose(in);
+    fclose(out);
+    wprintf(L"wide %d\n", 7);
+    FILE *bad = fopen("bad", "r");
+    c = getwc(bad);
+    int failed = getwc(bad) == WEOF && ferror(bad);
+    wprintf(L"%lc %d", c, failed);
+    return 0;
+}
+END
+printf 'a\377b' >bad; gcc -o w w.c; ./w; ./w >told; cat told out; rm w
+`},
 	{"shared-libraries", `
 mkdir -p $D/lib/deep $D/bin $T/bin; cd $D
 echo 'int low(void) {return 40;}' >low.c; echo 'int low(void); int high(void) {return low() + 2;}' >high.c; echo '#include <stdio.h>
