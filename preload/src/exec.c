@@ -2,10 +2,9 @@
  * exec.c: starting programs. A program that is started must find the interposer and the file system whatever environment it is given, know its
  * working directory, and may itself lie in BenchFS.
  */
-#include "preload.h"
+#include "exec.h"
 
 #include <paths.h>
-#include <spawn.h>
 #include <stdarg.h>
 #include <sys/mman.h>
 
@@ -43,13 +42,7 @@ static char *preload_variable(char *const *given, const char *libraries)
     return made;
 }
 
-/* An environment to start a program with, in one block that the caller frees; NULL: the given one is right. */
-struct environment {
-    char **list; /* NULL: as given */
-    char *preload, *cwd;
-};
-
-static char *const *settle(struct environment *e, char *const *given, const char *libraries)
+char *const *bp_settle(struct bp_environment *e, char *const *given, const char *libraries)
 {
     static char *nothing[] = {NULL};
     struct bp_file *cwd = atomic_load(&bp_cwd);
@@ -85,7 +78,7 @@ static char *const *settle(struct environment *e, char *const *given, const char
     return e->list;
 }
 
-static void discard(struct environment *e)
+void bp_discard(struct bp_environment *e)
 {
     int saved = errno;
     free(e->list);
@@ -95,19 +88,6 @@ static void discard(struct environment *e)
 }
 
 /* ==== Programs that lie in BenchFS ==== */
-
-/* What the kernel is to start instead of a path. */
-struct program {
-    const char *path;
-    char text[PATH_MAX];
-    int memfd;           /* a copy of the program, or -1 */
-    char **arguments;    /* of an interpreter, or NULL */
-    char line[256];      /* its first line */
-    char name[PATH_MAX]; /* its canonical path */
-    int memfds[64];      /* copies of libraries that it needs */
-    size_t count;
-    char libraries[64 * 24]; /* their names, ":" before each */
-};
 
 int bp_copy_program(int fd, off_t size, int cloexec)
 {
@@ -130,7 +110,7 @@ int bp_copy_program(int fd, off_t size, int cloexec)
 }
 
 /* "#! interpreter argument": the arguments of the interpreter instead of the script's, which it calls as the program did. */
-static int prepare_script(struct program *p, const char *script, char *const *arguments)
+static int prepare_script(struct bp_program *p, const char *script, char *const *arguments)
 {
     char *interpreter = p->line + 2 + strspn(p->line + 2, " \t"), *argument = NULL;
     size_t count = 0;
@@ -165,7 +145,7 @@ static int prepare_script(struct program *p, const char *script, char *const *ar
 }
 
 /* Takes in a program that is open as fd. */
-static int prepare_open(struct program *p, const char *path, int fd, char *const *arguments, int cloexec)
+static int prepare_open(struct bp_program *p, const char *path, int fd, char *const *arguments, int cloexec)
 {
     struct stat st;
     if (fstat(fd, &st) != 0)
@@ -188,7 +168,7 @@ static int prepare_open(struct program *p, const char *path, int fd, char *const
     return 0;
 }
 
-static void finish(struct program *p)
+void bp_finish_program(struct bp_program *p)
 {
     int saved = errno;
     if (p->memfd >= 0)
@@ -202,7 +182,7 @@ static void finish(struct program *p)
 /* A library that the program needs, and what that needs: a copy is left open, for the loader to find by its name. */
 static void add_library(const char *path, const char *name, void *data)
 {
-    struct program *p = data;
+    struct bp_program *p = data;
     struct stat st;
     char full[PATH_MAX];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -233,7 +213,7 @@ static void add_library(const char *path, const char *name, void *data)
 }
 
 /* The loader finds no library in BenchFS by itself. */
-static void add_libraries(struct program *p, const char *given)
+static void add_libraries(struct bp_program *p, const char *given)
 {
     char origin[PATH_MAX];
     int fd = REAL(open)(p->path, O_RDONLY | O_CLOEXEC);
@@ -247,10 +227,10 @@ static void add_libraries(struct program *p, const char *given)
     REAL(close)(fd);
 }
 
-static int find_program(struct program *p, const char *path, char *const *arguments, int cloexec);
+static int find_program(struct bp_program *p, const char *path, char *const *arguments, int cloexec);
 
 /* Finds out what to start for a path; 0, or -1 and errno. */
-static int prepare(struct program *p, const char *path, char *const *arguments, int cloexec)
+int bp_prepare(struct bp_program *p, const char *path, char *const *arguments, int cloexec)
 {
     p->count = 0;
     p->libraries[0] = '\0';
@@ -260,7 +240,7 @@ static int prepare(struct program *p, const char *path, char *const *arguments, 
     return rc;
 }
 
-static int find_program(struct program *p, const char *path, char *const *arguments, int cloexec)
+static int find_program(struct bp_program *p, const char *path, char *const *arguments, int cloexec)
 {
     struct bp_where w;
     p->memfd = -1;
@@ -316,18 +296,18 @@ static void leave(void)
 
 EXPORT int execve(const char *path, char *const arguments[], char *const environment[])
 {
-    struct environment e;
-    struct program p;
+    struct bp_environment e;
+    struct bp_program p;
     if (bp_settings.prefix_len == 0)
         return REAL(execve)(path, arguments, environment);
-    if (prepare(&p, path, arguments, 1) != 0)
+    if (bp_prepare(&p, path, arguments, 1) != 0)
         return -1;
-    char *const *list = settle(&e, environment, p.libraries);
+    char *const *list = bp_settle(&e, environment, p.libraries);
     if (REAL(faccessat)(AT_FDCWD, p.path, X_OK, AT_EACCESS) == 0)
         leave();
     int rc = p.arguments != NULL ? execve(p.path, p.arguments, list) : REAL(execve)(p.path, arguments, list);
-    discard(&e);
-    finish(&p);
+    bp_discard(&e);
+    bp_finish_program(&p);
     return rc;
 }
 
@@ -445,7 +425,7 @@ EXPORT int execle(const char *path, const char *first, ...)
 
 EXPORT int fexecve(int fd, char *const arguments[], char *const environment[])
 {
-    struct environment e;
+    struct bp_environment e;
     struct bp_file *f = bp_file(fd);
     if (bp_settings.prefix_len == 0)
         return REAL(fexecve)(fd, arguments, environment);
@@ -456,8 +436,8 @@ EXPORT int fexecve(int fd, char *const arguments[], char *const environment[])
             return -1;
     }
     leave();
-    rc = REAL(fexecve)(program, arguments, settle(&e, environment, ""));
-    discard(&e);
+    rc = REAL(fexecve)(program, arguments, bp_settle(&e, environment, ""));
+    bp_discard(&e);
     if (f != NULL)
         REAL(close)(program);
     return rc;
@@ -465,14 +445,14 @@ EXPORT int fexecve(int fd, char *const arguments[], char *const environment[])
 
 EXPORT int execveat(int dirfd, const char *path, char *const arguments[], char *const environment[], int flags)
 {
-    struct environment e;
+    struct bp_environment e;
     struct bp_where w;
     if (path[0] == '\0' && (flags & AT_EMPTY_PATH) != 0)
         return fexecve(dirfd, arguments, environment);
     if (bp_locate(dirfd, path, &w) == BP_OUTSIDE) {
         leave();
-        int rc = REAL(execveat)(dirfd, path, arguments, settle(&e, environment, ""), flags);
-        discard(&e);
+        int rc = REAL(execveat)(dirfd, path, arguments, bp_settle(&e, environment, ""), flags);
+        bp_discard(&e);
         return rc;
     }
     int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | ((flags & AT_SYMLINK_NOFOLLOW) != 0 ? O_NOFOLLOW : 0));
@@ -500,115 +480,3 @@ EXPORT pid_t vfork(void)
     return fork();
 }
 ALIAS(vfork, __vfork);
-
-/* ==== posix_spawn ==== */
-
-static int spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
-                 const posix_spawnattr_t *attributes, char *const arguments[], char *const environment[])
-{
-    struct environment e;
-    struct program p;
-    bp_share_all();
-    if (prepare(&p, path, arguments, 1) != 0)
-        return errno;
-    char *const *list = settle(&e, environment, p.libraries);
-    int rc = p.arguments != NULL ? spawn(pid, p.path, actions, attributes, p.arguments, list)
-                                 : REAL(posix_spawn)(pid, p.path, actions, attributes, arguments, list);
-    discard(&e);
-    finish(&p);
-    return rc;
-}
-
-EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
-                       const posix_spawnattr_t *attributes, char *const arguments[], char *const environment[])
-{
-    if (bp_settings.prefix_len == 0)
-        return REAL(posix_spawn)(pid, path, actions, attributes, arguments, environment);
-    return spawn(pid, path, actions, attributes, arguments, environment);
-}
-
-EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
-                        const posix_spawnattr_t *attributes, char *const arguments[], char *const environment[])
-{
-    struct environment e;
-    const char *path = getenv("PATH");
-    if (bp_settings.prefix_len == 0)
-        return REAL(posix_spawnp)(pid, file, actions, attributes, arguments, environment);
-    if (strchr(file, '/') != NULL)
-        return spawn(pid, file, actions, attributes, arguments, environment);
-    for (const char *end; path != NULL; path = *end != '\0' ? end + 1 : NULL) {
-        char candidate[PATH_MAX];
-        struct stat st;
-        end = strchrnul(path, ':');
-        int n = (int)(end - path);
-        if (snprintf(candidate, sizeof candidate, "%.*s%s%s", n, path, n > 0 ? "/" : "", file) >= (int)sizeof candidate)
-            continue;
-        if (access(candidate, X_OK) == 0 && stat(candidate, &st) == 0 && S_ISREG(st.st_mode))
-            return spawn(pid, candidate, actions, attributes, arguments, environment);
-    }
-    bp_share_all();
-    int rc = REAL(posix_spawnp)(pid, file, actions, attributes, arguments, settle(&e, environment, ""));
-    discard(&e);
-    return rc;
-}
-
-/*
- * The actions run in a child inside libc, out of our reach: a file of ours is opened now, and the action becomes a duplicate. Which
- * descriptors were opened for which list of actions, to be closed with it:
- */
-struct opened {
-    const posix_spawn_file_actions_t *actions;
-    int fd;
-};
-static struct opened opened[256];
-static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
-
-EXPORT int posix_spawn_file_actions_addopen(posix_spawn_file_actions_t *actions, int fd, const char *path, int flags,
-                                            mode_t mode)
-{
-    struct bp_where w;
-    if (LIKELY(bp_locate(AT_FDCWD, path, &w) == BP_OUTSIDE))
-        return REAL(posix_spawn_file_actions_addopen)(actions, fd, path, flags, mode);
-    int low = open(path, flags | O_CLOEXEC, mode);
-    if (low < 0)
-        return errno;
-    int high = fcntl(low, F_DUPFD_CLOEXEC, 256);
-    close(low);
-    if (high < 0)
-        return errno;
-    int rc = ENOMEM;
-    pthread_mutex_lock(&opening);
-    for (size_t i = 0; i < sizeof opened / sizeof opened[0]; i++) {
-        if (opened[i].actions == NULL) {
-            opened[i] = (struct opened){actions, high};
-            rc = posix_spawn_file_actions_adddup2(actions, high, fd);
-            break;
-        }
-    }
-    pthread_mutex_unlock(&opening);
-    if (rc != 0)
-        close(high);
-    return rc;
-}
-
-EXPORT int posix_spawn_file_actions_destroy(posix_spawn_file_actions_t *actions)
-{
-    pthread_mutex_lock(&opening);
-    for (size_t i = 0; i < sizeof opened / sizeof opened[0]; i++) {
-        if (opened[i].actions == actions) {
-            close(opened[i].fd);
-            opened[i].actions = NULL;
-        }
-    }
-    pthread_mutex_unlock(&opening);
-    return REAL(posix_spawn_file_actions_destroy)(actions);
-}
-
-EXPORT int posix_spawn_file_actions_addchdir_np(posix_spawn_file_actions_t *actions, const char *path)
-{
-    struct bp_where w;
-    if (LIKELY(bp_locate(AT_FDCWD, path, &w) == BP_OUTSIDE))
-        return REAL(posix_spawn_file_actions_addchdir_np)(actions, path);
-    bp_refuse(F_posix_spawn_file_actions_addchdir_np, EOPNOTSUPP, "a working directory for a spawned program");
-    return EOPNOTSUPP;
-}

@@ -275,9 +275,35 @@ EXPORT int truncate(const char *path, off_t size)
 }
 ALIAS(truncate, truncate64);
 
+/* Holes and zeros are written: they read as they should, and their space is not given back. */
+static int write_zeros(const struct bp_library *lib, const struct bp_file *f, int h, off_t offset, off_t n, int grow)
+{
+    static const char zeros[64 << 10];
+    struct stat st;
+    off_t end;
+    if (offset < 0 || n <= 0)
+        return -EINVAL;
+    if (__builtin_add_overflow(offset, n, &end))
+        return -EFBIG;
+    if ((atomic_load(&f->description->flags) & O_ACCMODE) == O_RDONLY)
+        return -EBADF;
+    int rc = lib->fstat(h, &st);
+    off_t stop = rc < 0 ? offset : end < st.st_size ? end : st.st_size;
+    for (off_t at = offset; rc >= 0 && at < stop;) {
+        size_t step = stop - at < (off_t)sizeof zeros ? (size_t)(stop - at) : sizeof zeros;
+        ssize_t moved = lib->pwrite(h, zeros, step, at);
+        rc = moved < 0 ? (int)moved : 0;
+        written(f, at, moved);
+        at += moved;
+    }
+    return rc >= 0 && grow && end > st.st_size ? lib->ftruncate(h, end) : rc;
+}
+
 EXPORT int fallocate(int fd, int mode, off_t offset, off_t n)
 {
     BP_FILE_CALL(fallocate, fd, REAL(fallocate)(fd, mode, offset, n));
+    if (mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE) || (mode & ~FALLOC_FL_KEEP_SIZE) == FALLOC_FL_ZERO_RANGE)
+        return (int)bp_result(write_zeros(lib, f, h, offset, n, (mode & FALLOC_FL_KEEP_SIZE) == 0));
     return (int)bp_result(lib->fallocate(h, mode, offset, n));
 }
 ALIAS(fallocate, fallocate64);

@@ -101,7 +101,7 @@ touch -c none; touch -t 200102030405.06 d
 stat -c '%n %s %a %F %h %X %Y %U %u %g' a c d
 stat -c %y a; stat -L -c '%s' a; stat -f -c %l .
 mkdir dir; touch -d '1999-09-09' dir; stat -c '%F %a %Y' dir
-fallocate -l 100000 f; fallocate -l 5000 -o 99000 f; fallocate -n -l 500000 f; stat -c %s f
+fallocate -l 100000 f; fallocate -l 5000 -o 99000 f; fallocate -n -l 500000 f; stat -c %s f; cp $DATA h; fallocate -p -o 5000 -l 100000 h; fallocate -z -o 1040000 -l 20000 h; fallocate -z -n -o 1059999 -l 9000 h; md5sum h; stat -c %s h; fallocate -d h; md5sum h
 touch dir/none/x 2>&1 || echo status $?
 install -m 600 a installed; install -d -m 711 x/y/z; install -D -p -m 4711 a x/w/v; stat -c '%a' x/w/v x/y/z
 mkdir -m 1777 sticky; mkdir -p -m 700 p/q

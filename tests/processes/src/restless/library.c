@@ -37,12 +37,14 @@ EXPORT const char *benchfs_last_error(void)
     return "none";
 }
 
-CALL(finalize)
-CALL(session)
-CALL(open)
-CALL(openat) CALL(open_inode) CALL(close) CALL(lseek) CALL(read) CALL(write) CALL(pread) CALL(pwrite) CALL(readv)
-    CALL(writev) CALL(preadv) CALL(pwritev) CALL(fsync) CALL(fdatasync) CALL(sync) CALL(lock) CALL(fstat) CALL(fstatat)
-        CALL(fstatfs) CALL(statfs) CALL(faccessat) CALL(fchmod) CALL(fchmodat) CALL(fchown) CALL(fchownat)
-            CALL(futimens) CALL(utimensat) CALL(truncate) CALL(ftruncate) CALL(fallocate) CALL(mkdirat) CALL(unlinkat)
-                CALL(renameat) CALL(linkat) CALL(symlinkat) CALL(readlinkat) CALL(opendir) CALL(fdopendir) CALL(readdir)
-                    CALL(readdir_many) CALL(telldir) CALL(seekdir) CALL(rewinddir) CALL(closedir)
+/* clang-format off */
+CALL(finalize) CALL(session)
+CALL(open) CALL(openat) CALL(open_inode) CALL(close) CALL(lseek) CALL(read) CALL(write) CALL(pread) CALL(pwrite)
+CALL(readv) CALL(writev) CALL(preadv) CALL(pwritev) CALL(fsync) CALL(fdatasync) CALL(sync) CALL(lock)
+CALL(fstat) CALL(fstatat) CALL(fstatfs) CALL(statfs) CALL(faccessat) CALL(fchmod) CALL(fchmodat) CALL(fchown)
+CALL(fchownat) CALL(futimens) CALL(utimensat) CALL(truncate) CALL(ftruncate) CALL(fallocate)
+CALL(mkdirat) CALL(unlinkat) CALL(renameat) CALL(linkat) CALL(symlinkat) CALL(readlinkat)
+CALL(opendir) CALL(fdopendir) CALL(readdir) CALL(readdir_many) CALL(telldir) CALL(seekdir) CALL(rewinddir)
+CALL(closedir)
+
+    /* clang-format on */
