@@ -101,7 +101,7 @@ lib/$(INNER): $(INNER_SOURCES) preload/inner/low.h lib/libbenchfs.so | deps
 	$(CC) -std=gnu17 $(CFLAGS) -U_FORTIFY_SOURCE -fPIC -fvisibility=hidden -Wall -Wextra -Werror -Wno-missing-attributes \
 		-shared -Wl,-soname,$(INNER) -Wl,-z,defs -Wl,-rpath,'$$ORIGIN' -o $@ $(INNER_SOURCES) -Wl,--no-as-needed -Llib -lbenchfs
 
-lib/$(PRELOAD): $(PRELOAD_SOURCES) preload/src/functions.inc preload/src/preload.h preload/src/exec.h preload/inner/low.h include/benchfs.h | deps
+lib/$(PRELOAD): $(PRELOAD_SOURCES) preload/src/functions.inc preload/src/preload.h preload/src/exec.h preload/src/fts.h preload/inner/low.h include/benchfs.h | deps
 	@mkdir -p lib
 	$(CC) -std=gnu17 $(CFLAGS) -U_FORTIFY_SOURCE -fPIC -ftls-model=initial-exec -fvisibility=hidden -fno-delete-null-pointer-checks \
 		-Wall -Wextra -Werror -Wno-nonnull-compare -Wno-missing-attributes -Iinclude \

@@ -5,19 +5,7 @@
  * Behaviour is that of glibc, down to what fts_path shows after fts_children(); one thing is better: a directory that could be read in part only
  * ends as FTS_ERR instead of as a shorter listing.
  */
-#include "preload.h"
-
-#include <fts.h>
-
-/* Private bits of fts_options; the first two are libc's. */
-#define NAMES_ONLY FTS_NAMEONLY
-#define STOPPED FTS_STOP
-#define OURS 0x40000000
-
-/* What is private in fts_flags and fts_instr is given by fts.h: FTS_DONTCHDIR, FTS_SYMFOLLOW; FTS_NOINSTR. */
-
-/* fts_pathlen is a short. */
-#define PATH_ROOM (USHRT_MAX + 1)
+#include "fts.h"
 
 /* What the entries of a directory are read for. */
 enum purpose {
@@ -25,87 +13,6 @@ enum purpose {
     NAMES,    /* fts_children(FTS_NAMEONLY) */
     DESCENT   /* fts_read */
 };
-
-static int has(const FTS *walk, int option)
-{
-    return (walk->fts_options & option) != 0;
-}
-
-static int is_dots(const char *name)
-{
-    return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
-}
-
-static FTSENT *new_entry(const FTS *walk, const char *name, size_t n)
-{
-    size_t head = (offsetof(FTSENT, fts_name) + n + 1 + 15) & ~(size_t)15;
-    FTSENT *e = calloc(1, head + (has(walk, FTS_NOSTAT) ? 0 : sizeof *e->fts_statp));
-    if (e == NULL)
-        return NULL;
-    memcpy(e->fts_name, name, n + 1);
-    e->fts_namelen = (unsigned short)n;
-    e->fts_path = walk->fts_path;
-    e->fts_instr = FTS_NOINSTR;
-    if (!has(walk, FTS_NOSTAT))
-        e->fts_statp = (struct stat *)((char *)e + head);
-    return e;
-}
-
-static void free_list(FTSENT *e)
-{
-    while (e != NULL) {
-        FTSENT *next = e->fts_link;
-        free(e);
-        e = next;
-    }
-}
-
-static FTSENT *sorted(const FTS *walk, FTSENT *list, size_t count)
-{
-    FTSENT **array = walk->fts_compar != NULL && count > 1 ? malloc(count * sizeof *array) : NULL;
-    if (array == NULL)
-        return list;
-    for (size_t i = 0; i < count; i++, list = list->fts_link)
-        array[i] = list;
-    qsort(array, count, sizeof *array, walk->fts_compar);
-    for (size_t i = 0; i + 1 < count; i++)
-        array[i]->fts_link = array[i + 1];
-    array[count - 1]->fts_link = NULL;
-    list = array[0];
-    free(array);
-    return list;
-}
-
-/* fts_info of an entry, and what else stat tells of it. */
-static unsigned short look(const FTS *walk, FTSENT *e, int follow)
-{
-    struct stat own, *st = e->fts_statp != NULL ? e->fts_statp : &own;
-    int through = has(walk, FTS_LOGICAL) || follow;
-    if ((through ? stat(e->fts_accpath, st) : lstat(e->fts_accpath, st)) != 0) {
-        int error = errno;
-        if (through && lstat(e->fts_accpath, st) == 0) {
-            errno = 0;
-            return FTS_SLNONE;
-        }
-        e->fts_errno = error;
-        memset(st, 0, sizeof *st);
-        return FTS_NS;
-    }
-    if (!S_ISDIR(st->st_mode))
-        return S_ISLNK(st->st_mode) ? FTS_SL : S_ISREG(st->st_mode) ? FTS_F : FTS_DEFAULT;
-    e->fts_dev = st->st_dev;
-    e->fts_ino = st->st_ino;
-    e->fts_nlink = st->st_nlink;
-    if (is_dots(e->fts_name))
-        return FTS_DOT;
-    for (FTSENT *up = e->fts_parent; up->fts_level >= FTS_ROOTLEVEL; up = up->fts_parent) {
-        if (up->fts_ino == e->fts_ino && up->fts_dev == e->fts_dev) {
-            e->fts_cycle = up;
-            return FTS_DC;
-        }
-    }
-    return FTS_D;
-}
 
 /* ==== Going there and back ==== */
 
@@ -187,16 +94,16 @@ static FTSENT *roots(FTS *walk, FTSENT *parent, char *const *paths)
     size_t count = 0;
     for (; *paths != NULL; paths++, count++) {
         size_t n = strlen(*paths);
-        FTSENT *e = n > 0 && n < PATH_ROOM ? new_entry(walk, *paths, n) : NULL;
+        FTSENT *e = n > 0 && n < PATH_ROOM ? bp_fts_entry(walk, *paths, n) : NULL;
         if (e == NULL) {
-            free_list(first);
+            bp_fts_free(first);
             errno = n == 0 ? ENOENT : n >= PATH_ROOM ? ENAMETOOLONG : ENOMEM;
             return NULL;
         }
         e->fts_level = FTS_ROOTLEVEL;
         e->fts_parent = parent;
         e->fts_accpath = e->fts_name;
-        e->fts_info = look(walk, e, has(walk, FTS_COMFOLLOW));
+        e->fts_info = bp_fts_look(walk, e, has(walk, FTS_COMFOLLOW));
         if (e->fts_info == FTS_DOT)
             e->fts_info = FTS_D; /* named by the user, it is a directory */
         if (walk->fts_compar != NULL) {
@@ -207,7 +114,7 @@ static FTSENT *roots(FTS *walk, FTSENT *parent, char *const *paths)
             last = &e->fts_link;
         }
     }
-    return sorted(walk, first, count);
+    return bp_fts_sorted(walk, first, count);
 }
 
 static FTS *begin(char *const *paths, int options, int (*compare)(const FTSENT **, const FTSENT **))
@@ -219,8 +126,8 @@ static FTS *begin(char *const *paths, int options, int (*compare)(const FTSENT *
     walk->fts_options = options | OURS | ((options & FTS_LOGICAL) != 0 ? FTS_NOCHDIR : 0);
     walk->fts_path = calloc(1, PATH_ROOM);
     walk->fts_pathlen = PATH_ROOM;
-    FTSENT *parent = walk->fts_path != NULL ? new_entry(walk, "", 0) : NULL;
-    FTSENT *start = parent != NULL ? new_entry(walk, "", 0) : NULL;
+    FTSENT *parent = walk->fts_path != NULL ? bp_fts_entry(walk, "", 0) : NULL;
+    FTSENT *start = parent != NULL ? bp_fts_entry(walk, "", 0) : NULL;
     if (start == NULL) {
         free(parent);
         free_walk(walk);
@@ -300,7 +207,7 @@ static void describe(FTS *walk, struct reading *r, FTSENT *e, unsigned char type
     }
     if (r->end != NULL)
         memcpy(r->end, e->fts_name, e->fts_namelen + 1u);
-    e->fts_info = look(walk, e, 0);
+    e->fts_info = bp_fts_look(walk, e, 0);
     if (r->links > 0 && (e->fts_info == FTS_D || e->fts_info == FTS_DC || e->fts_info == FTS_DOT))
         r->links--;
 }
@@ -319,7 +226,7 @@ static int read_entries(FTS *walk, struct reading *r, FTSENT **first, size_t *co
             errno = ENAMETOOLONG;
             return -1;
         }
-        FTSENT *e = new_entry(walk, d->d_name, n);
+        FTSENT *e = bp_fts_entry(walk, d->d_name, n);
         if (e == NULL)
             return -1;
         e->fts_level = (short)(directory->fts_level + 1);
@@ -377,7 +284,7 @@ static FTSENT *read_directory(FTS *walk, enum purpose purpose)
     int rc = read_entries(walk, &r, &first, &count), saved = errno;
     closedir(r.dir);
     if (rc != 0) {
-        free_list(first);
+        bp_fts_free(first);
         directory->fts_info = FTS_ERR;
         errno = saved;
         return stop(walk);
@@ -388,12 +295,12 @@ static FTSENT *read_directory(FTS *walk, enum purpose purpose)
         (directory->fts_level == FTS_ROOTLEVEL ? go_to(walk, walk->fts_rfd)
                                                : enter(walk, directory->fts_parent, -1, "..")) != 0) {
         directory->fts_info = FTS_ERR;
-        free_list(first);
+        bp_fts_free(first);
         return stop(walk);
     }
     if (count == 0 && purpose == DESCENT)
         directory->fts_info = directory->fts_errno != 0 ? FTS_ERR : FTS_DP;
-    return sorted(walk, first, count);
+    return bp_fts_sorted(walk, first, count);
 }
 
 /* ==== Walking ==== */
@@ -401,7 +308,7 @@ static FTSENT *read_directory(FTS *walk, enum purpose purpose)
 /* The application has asked that a link be followed: the way back from where it leads is kept. */
 static void follow(FTS *walk, FTSENT *e)
 {
-    e->fts_info = look(walk, e, 1);
+    e->fts_info = bp_fts_look(walk, e, 1);
     if (e->fts_info == FTS_D && e->fts_level == FTS_ROOTLEVEL)
         walk->fts_dev = e->fts_dev; /* the walk is on that device */
     if (e->fts_info != FTS_D || has(walk, FTS_NOCHDIR))
@@ -429,14 +336,14 @@ static FTSENT *descend(FTS *walk, FTSENT *directory, int instruction)
     if (instruction == FTS_SKIP || (has(walk, FTS_XDEV) && directory->fts_dev != walk->fts_dev)) {
         if ((directory->fts_flags & FTS_SYMFOLLOW) != 0)
             close(directory->fts_symfd);
-        free_list(walk->fts_child);
+        bp_fts_free(walk->fts_child);
         walk->fts_child = NULL;
         directory->fts_info = FTS_DP;
         return directory;
     }
     if (walk->fts_child != NULL && has(walk, NAMES_ONLY)) { /* now they are looked at */
         walk->fts_options &= ~NAMES_ONLY;
-        free_list(walk->fts_child);
+        bp_fts_free(walk->fts_child);
         walk->fts_child = NULL;
     }
     FTSENT *first = walk->fts_child;
@@ -505,7 +412,7 @@ EXPORT FTSENT *fts_read(FTS *walk)
     int instruction = e->fts_instr;
     e->fts_instr = FTS_NOINSTR;
     if (instruction == FTS_AGAIN) {
-        e->fts_info = look(walk, e, 0);
+        e->fts_info = bp_fts_look(walk, e, 0);
         return e;
     }
     if (instruction == FTS_FOLLOW && (e->fts_info == FTS_SL || e->fts_info == FTS_SLNONE)) {
@@ -531,7 +438,7 @@ EXPORT FTSENT *fts_children(FTS *walk, int instruction)
         return e->fts_link;
     if (e->fts_info != FTS_D)
         return NULL;
-    free_list(walk->fts_child);
+    bp_fts_free(walk->fts_child);
     walk->fts_child = NULL;
     enum purpose purpose = instruction == FTS_NAMEONLY ? NAMES : CHILDREN;
     if (purpose == NAMES)
@@ -557,7 +464,7 @@ EXPORT int fts_close(FTS *walk)
         next = e->fts_level < FTS_ROOTLEVEL ? NULL : e->fts_link != NULL ? e->fts_link : e->fts_parent;
         free(e);
     }
-    free_list(walk->fts_child);
+    bp_fts_free(walk->fts_child);
     if (!has(walk, FTS_NOCHDIR)) {
         rc = fchdir(walk->fts_rfd);
         error = errno;

@@ -11,7 +11,8 @@
  *   library.c       libbenchfs.so in its namespace: loading, joining, what fork means for it
  *   descriptor.c    open files as kernel descriptors
  *   where.c         paths: inside the prefix or not; the working directory
- *   open.c io.c attr.c name.c dir.c tree.c fts.c named.c stdio.c wide.c cxx.c map.c lock.c wait.c copy.c exec.c spawn.c needed.c dlopen.c other.c   the calls, by topic
+ *   open.c io.c attr.c name.c dir.c tree.c fts.c named.c stdio.c wide.c cxx.c map.c lock.c wait.c copy.c exec.c spawn.c needed.c dlopen.c other.c
+ *                   the calls, by topic
  *   syscall.c       the same by number
  *
  * # Rules
