@@ -53,8 +53,11 @@ enum {
     BFS_SLOT_BITS     = 16,
     BFS_SPIN_MIN      = 200,
     BFS_CROWD_MOST    = 32,
-    BFS_WATCH_POLLS   = 16,  /* empty polls of the network between two looks at the service's own events */
-    BFS_YIELD_DEAR_NS = 2500 /* a sched_yield that takes longer gave the core to somebody who wanted it */
+    BFS_WATCH_POLLS   = 16,      /* empty polls of the network between two looks at the service's own events */
+    BFS_WORK_WAITS    = 1000,    /* waits until a yield is tried again */
+    BFS_TURNS_LOST    = 3,       /* so many dear yields in a row say that it is no chance */
+    BFS_YIELD_WORK_NS = 1000000, /* a sched_yield that takes longer gave the core to somebody who computes */
+    BFS_YIELD_DEAR_NS = 2500     /* a sched_yield that takes longer gave the core to somebody who wanted it */
 };
 
 /* ---- wait.c ---- */
@@ -62,7 +65,11 @@ enum {
 /* What a poller does when there is nothing to do; the budget of polls shrinks when others want the core. */
 typedef struct bfs_waiter {
     uint32_t spin_max, yield_max, spin_now, idle;
-    uint32_t crowd; /* how many of the last yields were dear, roughly: 0 … BFS_CROWD_MOST */
+    uint32_t
+        beside_work;     /* 0, or for how many waits more it is taken for certain that somebody computes on this core */
+    uint32_t turns_lost; /* yields in a row that cost somebody else's turn */
+    int32_t  prompt;     /* this thread may ask for short turns */
+    uint32_t crowd;      /* how many of the last yields were dear, roughly: 0 … BFS_CROWD_MOST */
     uint64_t yields, sleeps;
     int64_t  clock; /* when it last yielded or slept */
 } bfs_waiter;
@@ -466,6 +473,10 @@ bfs_conn *bfs_conn_get(bfs_port *port, const bfs_identity *id, const uint8_t *ad
 void      bfs_condemn(bfs_conn *conn, ucs_status_t status); /* it is to be closed; its sessions have failed */
 void      bfs_conn_sweep(bfs_server *server);               /* closes the condemned; in no callback */
 void      bfs_conn_close_all(bfs_server *server);
+
+/* ---- slice.c ---- */
+
+void bfs_short_turns(int wanted); /* of the calling thread */
 
 /* ---- renew.c ---- */
 

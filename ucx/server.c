@@ -163,6 +163,7 @@ bfs_server *bfs_server_open(bfs_context *context, uint64_t rendezvous_bytes, uin
         return NULL;
     }
     bfs_waiter_init(&server->waiter, spin_polls, yield_polls);
+    server->waiter.prompt        = 1;
     server->outbox_end           = &server->outbox;
     server->watch_fd             = -1;
     server->next_look            = bfs_now() + BFS_LOOK_NS;

@@ -22,9 +22,28 @@ void bfs_waiter_init(bfs_waiter *waiter, uint32_t spin_polls, uint32_t yield_pol
     waiter->yield_max                   = yield_polls;
 }
 
+/*
+ * Where somebody computes, a yield costs his whole turn, milliseconds. A client polls for as long as an answer may take, in its own
+ * turn, and sleeps then; a shard sleeps soon, and has itself woken at once (slice.c). Now and then a yield tells whether it is still so.
+ */
+static int bfs_waiter_beside_work(bfs_waiter *waiter, uint32_t idle)
+{
+    uint32_t spin = waiter->prompt && waiter->spin_max > BFS_SPIN_MIN ? BFS_SPIN_MIN : waiter->spin_max;
+    if (idle < spin)
+        return BFS_SPIN;
+    if (idle == spin && --waiter->beside_work == 0) {
+        waiter->turns_lost = BFS_TURNS_LOST - 1; /* one more is enough to go on like this */
+        if (waiter->prompt)
+            bfs_short_turns(0);
+    }
+    return BFS_SLEEP;
+}
+
 int bfs_waiter_next(bfs_waiter *waiter)
 {
     uint32_t idle = waiter->idle++;
+    if (waiter->beside_work > 0)
+        return bfs_waiter_beside_work(waiter, idle);
     if (idle < waiter->spin_now)
         return BFS_SPIN;
     return idle - waiter->spin_now < waiter->yield_max ? BFS_YIELD : BFS_SLEEP;
@@ -41,7 +60,14 @@ int64_t bfs_yield(bfs_waiter *waiter)
     sched_yield();
     int64_t after = bfs_now();
     waiter->yields++;
-    waiter->clock = after;
+    waiter->clock      = after;
+    waiter->turns_lost = after - before > BFS_YIELD_WORK_NS ? waiter->turns_lost + 1 : 0;
+    if (waiter->turns_lost == BFS_TURNS_LOST) {
+        waiter->turns_lost  = 0;
+        waiter->beside_work = BFS_WORK_WAITS;
+        if (waiter->prompt)
+            bfs_short_turns(1);
+    }
     if (after - before > BFS_YIELD_DEAR_NS)
         waiter->crowd = waiter->crowd + 2 < BFS_CROWD_MOST ? waiter->crowd + 2 : BFS_CROWD_MOST;
     else if (waiter->crowd > 0)
