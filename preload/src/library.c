@@ -266,13 +266,8 @@ static int load_quietly(void)
 static int join(void)
 {
     char text[512];
-    /*
-     * UCX keeps what it has mapped of a peer on this host until its worker ends, so a daemon keeps some memory of every process that has ever joined.
-     * As segments of System V they would count against a table of 4096 for the whole machine, which a build fills in a minute.
-     */
-    const char *transports = getenv("UCX_TLS") == NULL ? "[ucx]\ntls = \"^sysv\"\n" : "";
     /* The program's umask may change: it is applied here, call by call. */
-    snprintf(text, sizeof text, "[client]\numask = \"000\"\nprefix = \"%s\"\n%s", bp_settings.prefix, transports);
+    snprintf(text, sizeof text, "[client]\numask = \"000\"\nprefix = \"%s\"\n", bp_settings.prefix);
     struct benchfs_options options = BENCHFS_OPTIONS_INIT;
     options.config_text = text;
     options.mode = BENCHFS_MODE_DISTRIBUTED; /* a file system of this process alone is never what was meant */
