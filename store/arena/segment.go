@@ -63,7 +63,7 @@ func (f *segmentFiles) Map(i int, bytes int64) ([]byte, bool, error) {
 // and to map it (1.5 instead of 4 GB/s) is more work than to take the faults where it is written through the mapping, and none is needed
 // where it is written by pwrite. PrepareBeside has the time.
 func (f *segmentFiles) Prepare(i int, off, n int64) error {
-	s := f.segments[i]         // only the owner changes the map, and that is who calls
+	s := f.segments[i]                       // only the owner changes the map, and that is who calls
 	if s.tmpfs && f.populate && !f.small() { // before it is allocated: fallocate takes small pages whatever the mapping asks for
 		extent.Touch(s.mapping.Bytes[off : off+n])
 	}
