@@ -17,8 +17,8 @@ import (
 	"github.com/benchfs/benchfs/rpc"
 )
 
-// clientChild writes and reads until it is killed. It says "ready" once it has a session.
-func clientChild() {
+// childClient connects a child to the server that its environment names.
+func childClient() *client {
 	worker, err := hex.DecodeString(os.Getenv("BENCHFS_UCX_TEST_WORKER"))
 	if err != nil {
 		fatalChild(err)
@@ -31,22 +31,21 @@ func clientChild() {
 	if err != nil {
 		fatalChild(err)
 	}
-	link, err := tr.Dial(context.Background(), rpc.Target{Worker: worker})
-	if err != nil {
-		fatalChild(err)
-	}
-	cl := &client{tr: tr, link: link, id: rand.Uint64(), t: nil}
-	hello := cl.call(rpc.MsgHello, nil, tr.Address(), nil)
-	tr.Run(time.Now().Add(soon), []*rpc.Call{hello})
-	if hello.Err != nil {
-		fatalChild(hello.Err)
-	}
-	cl.session = hello.Reply.Session
-	buffer, err := tr.Alloc(4 << 20)
+	cl, err := tryConnect(nil, tr, rpc.Target{Worker: worker}, soon)
 	if err != nil {
 		fatalChild(err)
 	}
 	fmt.Println("ready")
+	return cl
+}
+
+// clientChild writes and reads until it is killed. It says "ready" once it has a session.
+func clientChild() {
+	cl := childClient()
+	buffer, err := cl.tr.Alloc(4 << 20)
+	if err != nil {
+		fatalChild(err)
+	}
 	for {
 		if _, _, err := cl.do(soon, msgEcho, nil, buffer, buffer); err != nil {
 			fatalChild(err)

@@ -1,42 +1,19 @@
 package ucx
 
 import (
-	"context"
 	"encoding/hex"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/benchfs/benchfs/rpc"
 )
 
 // tornChild dies in the middle of a message: the second page of what it sends cannot be read, so that the copy into the server's
 // queue ends with SIGSEGV, after the place in the queue was taken and before it is marked as written.
 func tornChild() {
-	worker, err := hex.DecodeString(os.Getenv("BENCHFS_UCX_TEST_WORKER"))
-	if err != nil {
-		fatalChild(err)
-	}
-	c, err := NewContext(Config{})
-	if err != nil {
-		fatalChild(err)
-	}
-	tr, err := c.NewTransport()
-	if err != nil {
-		fatalChild(err)
-	}
-	link, err := tr.Dial(context.Background(), rpc.Target{Worker: worker})
-	if err != nil {
-		fatalChild(err)
-	}
-	cl := &client{tr: tr, link: link, id: rand.Uint64()}
-	if err := cl.tryHello(soon); err != nil {
-		fatalChild(err)
-	}
+	cl := childClient()
 	page := os.Getpagesize()
 	memory, err := syscall.Mmap(-1, 0, 2*page, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
 	if err != nil {
@@ -45,7 +22,6 @@ func tornChild() {
 	if err := syscall.Mprotect(memory[page:], syscall.PROT_NONE); err != nil {
 		fatalChild(err)
 	}
-	fmt.Println("ready")
 	cl.do(soon, msgWrite, nil, memory[page/2:page/2+page], nil)
 	fatalChild(fmt.Errorf("the message was sent"))
 }
