@@ -35,6 +35,7 @@ type Process struct {
 // Open makes the client that cfg asks for: embedded or distributed, as cfg says and never as it happens to come. It returns
 // by ctx's deadline. The closer ends everything that Open has started; the client is closed first.
 func Open(ctx context.Context, cfg *config.Config, p Process) (*client.Client, io.Closer, error) {
+	atLeast(2 * cfg.Client.Workers)
 	if cfg.Distributed() {
 		return openDistributed(ctx, cfg, p)
 	}

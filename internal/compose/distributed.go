@@ -56,7 +56,6 @@ func distributed(ctx context.Context, cfg *config.Config, p Process, ends *close
 	if err != nil {
 		return nil, err
 	}
-	atLeast(2 * cfg.Client.Workers)
 	transports := make([]rpc.Transport, cfg.Client.Workers)
 	for i := range transports {
 		t := network.NewIdleTransport()

@@ -109,9 +109,14 @@ static void *wait_for_it(void *arg)
     return NULL;
 }
 
-/* Until the thread sleeps in the futex without a timeout that the wait for a lock is. */
+/*
+ * Until the thread sleeps in the futex without a timeout that the wait for a lock is. It may sleep like that on its way there, in Go's
+ * runtime, but not for long: the same word must be seen many times in a row.
+ */
 static void until_it_waits(struct waiter *w)
 {
+    unsigned long before = 0;
+    int same = 0;
     for (int i = 0; i < 20000; i++) {
         char path[64], text[128] = "";
         pid_t thread = __atomic_load_n(&w->thread, __ATOMIC_ACQUIRE);
@@ -124,7 +129,10 @@ static void until_it_waits(struct waiter *w)
                              ? 0
                              : sscanf(text, "%ld %lx %lx %lx %lx", &number, &word, &op, &value, &timeout);
             fclose(f);
-            if (fields == 5 && number == SYS_futex && op == 128 && timeout == 0)
+            int waits = fields == 5 && number == SYS_futex && op == 128 && timeout == 0;
+            same = waits && word == before ? same + 1 : 0;
+            before = waits ? word : 0;
+            if (same == 40)
                 return;
         }
         usleep(1000);
