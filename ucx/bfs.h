@@ -55,7 +55,7 @@ enum {
     BFS_CROWD_MOST    = 32,
     BFS_WATCH_POLLS   = 16,      /* empty polls of the network between two looks at the service's own events */
     BFS_WORK_WAITS    = 1000,    /* waits until a yield is tried again */
-    BFS_TURNS_LOST    = 3,       /* so many dear yields in a row say that it is no chance */
+    BFS_TURNS_LOST    = 8,       /* so many dear yields in a row say that it is no chance */
     BFS_YIELD_WORK_NS = 1000000, /* a sched_yield that takes longer gave the core to somebody who computes */
     BFS_YIELD_DEAR_NS = 2500     /* a sched_yield that takes longer gave the core to somebody who wanted it */
 };

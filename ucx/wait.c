@@ -32,7 +32,7 @@ static int bfs_waiter_beside_work(bfs_waiter *waiter, uint32_t idle)
     if (idle < spin)
         return BFS_SPIN;
     if (idle == spin && --waiter->beside_work == 0) {
-        waiter->turns_lost = BFS_TURNS_LOST - 1; /* one more is enough to go on like this */
+        waiter->turns_lost = BFS_TURNS_LOST - 2; /* two more are enough to go on like this */
         if (waiter->prompt)
             bfs_short_turns(0);
     }
