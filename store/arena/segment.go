@@ -59,12 +59,10 @@ func (f *segmentFiles) Map(i int, bytes int64) ([]byte, bool, error) {
 	return s.mapping.Bytes, existed, nil
 }
 
-// Prepare implements extent.Backing. Somebody waits for it, so on small pages of tmpfs it finds the memory and no more: to clear it as well
-// and to map it (1.5 instead of 4 GB/s) is more work than to take the faults where it is written through the mapping, and none is needed
-// where it is written by pwrite. PrepareBeside has the time.
+// Prepare implements extent.Backing.
 func (f *segmentFiles) Prepare(i int, off, n int64) error {
-	s := f.segments[i]                       // only the owner changes the map, and that is who calls
-	if s.tmpfs && f.populate && !f.small() { // before it is allocated: fallocate takes small pages whatever the mapping asks for
+	s := f.segments[i]         // only the owner changes the map, and that is who calls
+	if s.tmpfs && f.populate { // before it is allocated: fallocate takes small pages whatever the mapping asks for
 		extent.Touch(s.mapping.Bytes[off : off+n])
 	}
 	if err := extent.Allocate(s.fd, off, n); err != nil {

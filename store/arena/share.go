@@ -38,15 +38,6 @@ func (f *segmentFiles) huge() bool {
 	return f.hugeSeen
 }
 
-// small tells that the segments are known to be on small pages.
-func (f *segmentFiles) small() bool {
-	if !f.hugePages {
-		return true
-	}
-	huge := f.huge()
-	return f.hugeKnown && !huge
-}
-
 // smaps finds in /proc/self/smaps (proc(5)) how much of the mapping at an address is resident, and how much of that in huge pages: kB.
 func smaps(address uintptr) (resident, huge int) {
 	text, err := procfs.ReadFile("/proc/self/smaps")
