@@ -94,6 +94,7 @@ var bars = []comparison{
 	{row: "preload/read more", want: atMost, bar: 0.02},
 	{row: "preload/write more", want: atMost, bar: 0.02},
 	{row: "preload/open more", want: atMost, bar: 0.02},
+	{row: "preload/close more", want: atMost, bar: 0.02},
 	{row: "preload/pread/4KiB more", want: atMost, bar: 0.15},
 
 	// At rest.

@@ -20,7 +20,7 @@ const (
 )
 
 // preloadRows are the rows of the case that compares programs with and without the interposer.
-var preloadRows = []string{"start", "read", "write", "open"}
+var preloadRows = []string{"start", "read", "write", "open", "close"}
 
 // outsider runs outsider/ and returns what it printed: nanoseconds by name.
 func (s *stage) outsider(ctx context.Context, interposed bool, args ...string) (map[string]float64, error) {
