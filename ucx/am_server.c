@@ -212,7 +212,7 @@ static ucs_status_t bfs_on_leave(void *arg, const void *header, size_t header_by
     memcpy(&id, header, sizeof(id));
     bfs_conn *conn = bfs_conn_to(server, &id);
     if (conn != NULL)
-        bfs_condemn(conn, UCS_ERR_CONNECTION_RESET);
+        bfs_condemn(conn, UCS_ERR_CANCELED);
     return UCS_OK;
 }
 

@@ -448,6 +448,8 @@ struct bfs_server {
     int32_t      idle_turn;  /* the last poll ended for that, or for a wake-up: it says nothing about the network */
     int64_t      next_look;
     int64_t      busy_since; /* 0: the worker is not suspect */
+    uint32_t     suspects;   /* queues that somebody who died may have left stuck: a set of kinds */
+    uint32_t     asked;      /* those of them that a probe was sent to */
     bfs_probes   probes;
     uint64_t     rendezvous_bytes, rendezvous_tcp_bytes;
     bfs_server_stats stats;
@@ -469,9 +471,10 @@ void      bfs_peer_unused(bfs_peer *peer);                         /* closed, an
 bfs_conn *bfs_conn_of(bfs_server *server, ucp_ep_h ep);            /* NULL: none */
 bfs_conn *bfs_conn_to(bfs_server *server, const bfs_identity *id); /* to one link of one process; NULL: none */
 bfs_conn *bfs_conn_get(bfs_port *port, const bfs_identity *id, const uint8_t *address,
-                       ucp_ep_h from);                      /* likewise, or a new one */
-void      bfs_condemn(bfs_conn *conn, ucs_status_t status); /* it is to be closed; its sessions have failed */
-void      bfs_conn_sweep(bfs_server *server);               /* closes the condemned; in no callback */
+                       ucp_ep_h from); /* likewise, or a new one */
+void      bfs_condemn(bfs_conn    *conn,
+                      ucs_status_t status);   /* it is to be closed; its sessions have failed. CANCELED: in order */
+void      bfs_conn_sweep(bfs_server *server); /* closes the condemned; in no callback */
 void      bfs_conn_close_all(bfs_server *server);
 
 /* ---- slice.c ---- */

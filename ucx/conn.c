@@ -124,6 +124,10 @@ void bfs_condemn(bfs_conn *conn, ucs_status_t status)
         return;
     conn->condemned = 1;
     conn->server->condemned++;
+    if (status != UCS_ERR_CANCELED && conn->port == conn->server->port) { /* not a client that left in order */
+        conn->server->suspects |= conn->shared;
+        conn->server->next_look = 0;
+    }
     for (uint32_t i = 1; i < conn->server->peer_count; i++) {
         bfs_peer *peer = conn->server->peers[i];
         if (peer->state != BFS_PEER_FREE && peer->conn == conn)

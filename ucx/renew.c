@@ -85,7 +85,8 @@ static void bfs_move(bfs_server *server)
     server->old        = server->port;
     server->port       = port;
     bfs_probes_forget(&server->probes);
-    server->busy_since = 0;
+    server->suspects = server->asked = 0;
+    server->busy_since               = 0;
     server->stats.moves++;
     if (server->gate != NULL)
         bfs_gate_answer(server->gate, port->worker.address, port->worker.address_bytes);
@@ -115,42 +116,53 @@ static void bfs_bury_dead(bfs_server *server)
     }
 }
 
-/* How clients write, or wrote until they died, into our queues. */
+/* How clients write into our queues. */
 static uint32_t bfs_writers(const bfs_server *server)
 {
     uint32_t kinds = 0;
     for (const bfs_conn *conn = server->conns; conn != NULL; conn = conn->next)
-        kinds |= conn->port == server->port ? conn->shared : 0;
+        kinds |= conn->port == server->port && !conn->condemned ? conn->shared : 0;
     return kinds;
 }
 
-/* A queue that was all read a moment ago is not stuck. */
+/*
+ * A queue that was all read a moment ago is not stuck, which being armed proves, as long as there are clients: UCX neither arms nor reads
+ * what no endpoint uses, and the dead may have taken the wake-up with them that it waits for then. So after a death only a probe
+ * will do, and when the last client has died, another worker.
+ */
 static void bfs_look_at_queue(bfs_server *server, uint32_t writers)
 {
     bfs_worker *worker = &server->port->worker;
     bfs_probes *probes = &server->probes;
-    if (ucp_worker_arm(worker->ucp) == UCS_OK) {
+    if (!bfs_probes_under_way(probes)) {
+        server->suspects &= ~server->asked; /* their probes have come through */
+        server->asked = 0;
+    }
+    if (server->suspects == 0 && ucp_worker_arm(worker->ucp) == UCS_OK) {
         bfs_probes_forget(probes);
         return;
     }
     if (!bfs_probes_under_way(probes)) {
-        bfs_probes_send(probes, writers, worker);
+        bfs_probes_send(probes, writers | server->suspects, worker);
+        server->asked = server->suspects;
         server->stats.probes++;
     } else if (bfs_probes_lost(probes, worker)) {
         bfs_move(server);
         return;
     }
-    if (bfs_probes_under_way(probes))
+    if (bfs_probes_under_way(probes) || server->suspects != 0)
         server->next_look = probes->sent_at + BFS_STUCK_NS;
 }
 
 void bfs_server_look(bfs_server *server)
 {
     server->next_look = bfs_now() + BFS_LOOK_NS;
-    uint32_t writers  = bfs_writers(server);
     bfs_bury_dead(server);
+    uint32_t writers = bfs_writers(server);
     if (writers != 0)
         bfs_look_at_queue(server, writers);
+    else if (server->suspects != 0)
+        bfs_move(server);
     if (server->old != NULL)
         bfs_ports_sweep(server);
 }

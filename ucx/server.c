@@ -42,7 +42,7 @@ static unsigned bfs_server_progress(bfs_server *server)
 static void bfs_server_sleep(bfs_server *server)
 {
     int64_t nap = -1;
-    if (server->visible_conns > 0 || server->shared_conns > 0 || server->old != NULL) {
+    if (server->visible_conns > 0 || server->shared_conns > 0 || server->suspects != 0 || server->old != NULL) {
         nap = server->next_look - bfs_now();
         nap = nap > 0 ? nap : 0;
         if (server->old != NULL && nap > BFS_OLD_NAP_NS)
