@@ -5,6 +5,7 @@ import (
 	"slices"
 	"syscall"
 
+	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/fserr"
 	"github.com/benchfs/benchfs/internal/inode"
 )
@@ -85,10 +86,10 @@ func (s *Shard) applyInit(r *record) error {
 	if s.o.Shard != 0 {
 		return nil
 	}
-	s.nodes[inode.Root] = &node{
+	s.nodes.add(node{
 		ino: inode.Root, kind: inode.Dir, mode: uint16(r.mode & modeBits), uid: r.uid, gid: r.gid, nlink: 2, version: 1,
-		atime: r.now, mtime: r.now, ctime: r.now, btime: r.now, more: &nodeMore{parent: inode.Root},
-	}
+		atime: r.now, mtime: r.now, ctime: r.now, btime: r.now, parent: inode.Root,
+	})
 	s.nextSeq = inode.Root.Seq() + 1
 	return nil
 }
@@ -103,13 +104,13 @@ func (s *Shard) checkOwner(shard, shards uint32) error {
 }
 
 func (s *Shard) applyCreate(r *record) error {
-	if r.ino.Shard() != s.o.Shard || r.ino.Seq() < s.nextSeq || !r.entry.Valid() {
+	if r.ino.Shard() != s.o.Shard || r.ino.Seq() < s.nextSeq || !r.entry.Valid() || checkName(r.name) != nil {
 		return r.errInconsistent("create of an inode that cannot be")
 	}
 	if s.dirs[r.parent].find(r.name) != nil {
 		return r.errInconsistent("create of a name that exists")
 	}
-	n := &node{
+	n := node{
 		ino: r.ino, kind: r.entry, mode: uint16(r.mode), uid: r.uid, gid: r.gid, nlink: 1, version: 1,
 		atime: r.now, mtime: r.now, ctime: r.now, btime: r.now,
 	}
@@ -117,12 +118,12 @@ func (s *Shard) applyCreate(r *record) error {
 	switch r.entry {
 	case inode.Dir:
 		n.nlink = 2
-		n.more = &nodeMore{parent: r.parent}
+		n.parent = r.parent
 	case inode.Symlink:
-		n.more = &nodeMore{target: string(r.target)}
+		s.more[n.ino] = nodeMore{target: string(r.target)}
 		n.size = uint64(len(r.target))
 	}
-	s.nodes[n.ino] = n
+	s.nodes.add(n)
 	s.nextSeq = n.ino.Seq() + 1
 	s.addEntry(r.parent, r.name, n.ino, n.kind, r.now)
 	return nil
@@ -130,7 +131,7 @@ func (s *Shard) applyCreate(r *record) error {
 
 // applyInode makes the changes that touch one inode and no entry.
 func (s *Shard) applyInode(r *record) error {
-	n := s.nodes[r.ino]
+	n := s.nodes.get(r.ino)
 	if n == nil {
 		return r.errInconsistent("unknown inode")
 	}
@@ -155,9 +156,10 @@ func (s *Shard) applyInode(r *record) error {
 			return r.errInconsistent("end of no truncate")
 		}
 		delete(s.truncs, r.ino)
-		n.cut(t.Size, r.now)
+		s.cut(n, t.Size, r.now)
 	case recAddRun:
-		n.addRun(r)
+		s.setRuns(n, layout.InsertRun(s.runs(n), r.run))
+		n.version++
 	}
 	return nil
 }
@@ -209,18 +211,19 @@ func (n *node) setTimes(r *record) {
 
 // applyDrop takes an inode out of memory and queues the purge of its chunks.
 func (s *Shard) applyDrop(r *record, ino inode.Ino) error {
-	n := s.nodes[ino]
+	n := s.nodes.get(ino)
 	if n == nil || n.nlink != 0 || n.held != 0 {
 		return r.errInconsistent("drop of an inode in use")
 	}
 	if s.observer != nil {
 		s.observer.InodeVoid(ino)
 	}
-	delete(s.nodes, ino)
-	delete(s.orphans, ino)
 	if n.hasChunks() {
-		s.purges.add(Purge{Ino: ino, Layout: n.layout(), Largest: n.largest, Gen: n.truncGen, Runs: n.runs()})
+		s.purges.add(Purge{Ino: ino, Layout: n.layout(), Largest: n.largest, Gen: n.truncGen, Runs: s.runs(n)})
 	}
+	delete(s.orphans, ino)
+	delete(s.more, ino)
+	s.nodes.remove(ino)
 	return nil
 }
 
@@ -311,7 +314,7 @@ func (s *Shard) applyEntryOp(op *inode.TxOp, now int64) bool {
 }
 
 func (s *Shard) applyInodeOp(op *inode.TxOp, now int64) bool {
-	n := s.nodes[op.Ino]
+	n := s.nodes.get(op.Ino)
 	if n == nil {
 		return false
 	}
@@ -333,7 +336,7 @@ func (s *Shard) applyInodeOp(op *inode.TxOp, now int64) bool {
 		if n.kind != inode.Dir {
 			return false
 		}
-		n.more.parent = op.Parent
+		n.parent = op.Parent
 	default:
 		return false
 	}
@@ -353,7 +356,7 @@ func (s *Shard) applyRemoveDir(op *inode.TxOp, now int64) bool {
 		s.removed.add(op.Ino)
 		return true
 	}
-	n := s.nodes[op.Ino]
+	n := s.nodes.get(op.Ino)
 	if n == nil || n.kind != inode.Dir {
 		return false
 	}

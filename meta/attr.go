@@ -20,7 +20,7 @@ func (s *Shard) Attr(ino inode.Ino) (inode.Attr, error) {
 }
 
 // Exists reports whether the inode is here.
-func (s *Shard) Exists(ino inode.Ino) bool { return s.nodes[ino] != nil }
+func (s *Shard) Exists(ino inode.Ino) bool { return s.nodes.get(ino) != nil }
 
 // Readlink returns the target of a symbolic link; EINVAL for anything else.
 func (s *Shard) Readlink(ino inode.Ino) ([]byte, error) {
@@ -31,7 +31,7 @@ func (s *Shard) Readlink(ino inode.Ino) ([]byte, error) {
 	if n.kind != inode.Symlink {
 		return nil, syscall.EINVAL
 	}
-	return []byte(n.more.target), nil
+	return []byte(s.more[ino].target), nil
 }
 
 // SetAttr changes what mask names, to what v says, and returns the attributes after it. Changing the owner of a file clears
@@ -133,7 +133,7 @@ func (s *Shard) Runs(ino inode.Ino) ([]layout.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.Clone(n.runs()), nil
+	return slices.Clone(s.runs(n)), nil
 }
 
 // AddRun publishes that the chunks of run are on run.Shard. Where somebody was first, theirs stays: the answer is a copy of the runs that
@@ -150,14 +150,14 @@ func (s *Shard) AddRun(ino inode.Ino, gen uint32, run layout.Run) ([]layout.Run,
 	if err := s.checkRun(n, run); err != nil {
 		return nil, err
 	}
-	if !covered(layout.CoveringRuns(n.runs(), run.First, run.Count), run) {
+	if !covered(layout.CoveringRuns(s.runs(n), run.First, run.Count), run) {
 		rec := s.start(recAddRun)
 		rec.ino, rec.run = ino, run
 		if err := s.commit(rec); err != nil {
 			return nil, err
 		}
 	}
-	return slices.Clone(layout.CoveringRuns(n.runs(), run.First, run.Count)), nil
+	return slices.Clone(layout.CoveringRuns(s.runs(n), run.First, run.Count)), nil
 }
 
 // checkRun admits chunks that a file of maximal size has, on a shard of the cluster.
@@ -179,14 +179,4 @@ func covered(runs []layout.Run, run layout.Run) bool {
 		next = have.First + have.Count
 	}
 	return next >= run.First+run.Count
-}
-
-// addRun does what AddRun logged.
-func (n *node) addRun(r *record) {
-	if n.more == nil {
-		n.more = &nodeMore{}
-	}
-	n.more.runs = layout.InsertRun(n.more.runs, r.run)
-	n.runsVersion++
-	n.version++
 }

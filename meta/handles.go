@@ -6,10 +6,9 @@ import (
 	"github.com/benchfs/benchfs/internal/inode"
 )
 
-// handles counts who has what open. Nothing of it is logged.
+// handles is who has what open. Nothing of it is logged, nor is node.opens, which counts them.
 type handles struct {
 	byClient map[uint64]map[openHandle]struct{}
-	count    map[inode.Ino]uint32 // over all clients; no zeros
 }
 
 // openHandle is one client's handle. Handle numbers are the client's; they are told apart by inode too.
@@ -19,35 +18,27 @@ type openHandle struct {
 }
 
 func newHandles() handles {
-	return handles{byClient: map[uint64]map[openHandle]struct{}{}, count: map[inode.Ino]uint32{}}
+	return handles{byClient: map[uint64]map[openHandle]struct{}{}}
 }
 
-func (h *handles) add(client uint64, o openHandle) {
+// add reports whether the handle is new.
+func (h *handles) add(client uint64, o openHandle) bool {
 	open := h.byClient[client]
 	if open == nil {
 		open = map[openHandle]struct{}{}
 		h.byClient[client] = open
 	}
-	if _, there := open[o]; !there {
-		open[o] = struct{}{}
-		h.count[o.ino]++
-	}
+	before := len(open)
+	open[o] = struct{}{}
+	return len(open) > before
 }
 
 // remove reports whether the handle was there.
 func (h *handles) remove(client uint64, o openHandle) bool {
 	open := h.byClient[client]
-	if _, there := open[o]; !there {
-		return false
-	}
+	before := len(open)
 	delete(open, o)
-	if len(open) == 0 {
-		delete(h.byClient, client)
-	}
-	if h.count[o.ino]--; h.count[o.ino] == 0 {
-		delete(h.count, o.ino)
-	}
-	return true
+	return len(open) < before
 }
 
 // OpenHandle registers a handle: while there is one, the inode outlives its names. Repeating it is harmless.
@@ -57,7 +48,9 @@ func (s *Shard) OpenHandle(client uint64, ino inode.Ino, handle uint64) (inode.A
 	if err != nil {
 		return inode.Attr{}, err
 	}
-	s.handles.add(client, openHandle{ino, handle})
+	if s.handles.add(client, openHandle{ino, handle}) {
+		n.opens++
+	}
 	return n.attr(), nil
 }
 
@@ -65,9 +58,8 @@ func (s *Shard) OpenHandle(client uint64, ino inode.Ino, handle uint64) (inode.A
 // overwrite through it, see inode.SetMtimeMax. It never waits: what it does commutes with all that can hold an inode.
 // Repeating it, and releasing what is not there, is harmless. When the log refuses, the handle stays.
 func (s *Shard) ReleaseHandle(client uint64, ino inode.Ino, handle uint64, mtime int64) error {
-	n := s.nodes[ino]
+	n := s.nodes.get(ino)
 	if n == nil {
-		s.handles.remove(client, openHandle{ino, handle})
 		return nil
 	}
 	if mtime > n.mtime {
@@ -80,6 +72,7 @@ func (s *Shard) ReleaseHandle(client uint64, ino inode.Ino, handle uint64, mtime
 	if !s.handles.remove(client, openHandle{ino, handle}) {
 		return nil
 	}
+	n.opens--
 	if !s.disposable(n) {
 		return nil
 	}
@@ -87,6 +80,7 @@ func (s *Shard) ReleaseHandle(client uint64, ino inode.Ino, handle uint64, mtime
 	r.drops = append(r.drops, ino)
 	if err := s.commit(r); err != nil {
 		s.handles.add(client, openHandle{ino, handle})
+		n.opens++
 		return err
 	}
 	return nil
@@ -97,11 +91,12 @@ func (s *Shard) ReleaseHandle(client uint64, ino inode.Ino, handle uint64, mtime
 func (s *Shard) DropClient(client uint64) {
 	var gone []inode.Ino
 	for o := range s.handles.byClient[client] {
-		s.handles.remove(client, o)
-		if n := s.nodes[o.ino]; n != nil && s.disposable(n) {
+		n := s.nodes.get(o.ino)
+		if n.opens--; s.disposable(n) {
 			gone = append(gone, o.ino)
 		}
 	}
+	delete(s.handles.byClient, client)
 	s.drop(gone)
 }
 
@@ -111,7 +106,7 @@ func (s *Shard) SweepOrphans() int {
 	s.waiting = false
 	var gone []inode.Ino
 	for ino := range s.orphans {
-		if s.disposable(s.nodes[ino]) {
+		if s.disposable(s.nodes.get(ino)) {
 			gone = append(gone, ino)
 		}
 	}
@@ -125,7 +120,7 @@ func (s *Shard) disposable(n *node) bool {
 
 // unwanted is disposable but for the links and holds.
 func (s *Shard) unwanted(n *node) bool {
-	return !s.waiting && s.handles.count[n.ino] == 0
+	return !s.waiting && n.opens == 0
 }
 
 // maxDrops bounds one record.

@@ -74,7 +74,7 @@ func TestUnlinkOpen(t *testing.T) {
 	_, err := s.OpenHandle(1, f, 12)
 	want(t, err, syscall.ESTALE)
 	want(t, s.ReleaseHandle(1, f, 12, 0), nil)
-	if len(s.Purges()) != 1 || len(s.handles.byClient) != 0 || len(s.handles.count) != 0 {
+	if len(s.Purges()) != 1 || len(s.handles.byClient[1])+len(s.handles.byClient[2]) != 0 {
 		t.Fatal("something of the file is left")
 	}
 }

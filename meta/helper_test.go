@@ -170,21 +170,19 @@ func seeded(t testing.TB) *rand.Rand {
 func dump(s *Shard) string {
 	var b strings.Builder
 	fmt.Fprintln(&b, "counters", s.nextSeq, s.entrySeq, s.txReserved, s.entries)
-	for _, ino := range slices.Sorted(maps.Keys(s.nodes)) {
-		n := *s.nodes[ino]
-		more := nodeMore{}
-		if n.more != nil {
-			more, n.more = *n.more, nil
-		}
+	for _, ino := range slices.Sorted(maps.Keys(s.nodes.index)) {
+		n := *s.nodes.get(ino)
+		n.opens = 0
 		_, orphan := s.orphans[ino]
-		fmt.Fprintf(&b, "node %+v more %+v orphan %v\n", n, more, orphan)
+		fmt.Fprintf(&b, "node %+v more %+v orphan %v\n", n, s.more[ino], orphan)
 	}
 	for _, ino := range slices.Sorted(maps.Keys(s.dirs)) {
 		f := s.dirs[ino]
 		fmt.Fprintln(&b, "dir", ino, f.live, f.subdirs, f.mtime)
-		for _, e := range f.order {
-			if e.kind != 0 {
-				fmt.Fprintf(&b, "  %+v found %v\n", *e, f.find([]byte(e.name)) == e)
+		for i := range f.total {
+			if e := f.at(i); e.kind != 0 {
+				name := f.nameOf(e)
+				fmt.Fprintf(&b, "  %d %q %v %v found %v\n", e.seq, name, e.ino, e.kind, f.find(name) == e)
 			}
 		}
 	}

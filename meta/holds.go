@@ -72,7 +72,7 @@ func (s *Shard) take(tx uint64, ops []inode.TxOp) {
 }
 
 func (s *Shard) takeInode(tx uint64, ino inode.Ino) {
-	if n := s.nodes[ino]; n != nil {
+	if n := s.nodes.get(ino); n != nil {
 		n.held |= heldByTx
 		s.holds.inodes[ino] = tx
 	}
@@ -96,7 +96,7 @@ func (s *Shard) release(ops []inode.TxOp) {
 			h.rename = 0
 		default:
 			delete(h.removals, op.Ino)
-			if n := s.nodes[op.Ino]; n != nil {
+			if n := s.nodes.get(op.Ino); n != nil {
 				n.held &^= heldByTx
 			}
 			delete(h.inodes, op.Ino)

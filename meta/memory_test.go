@@ -56,8 +56,17 @@ func TestMemoryAfterRemoval(t *testing.T) {
 	for i := range 50_000 {
 		unlink(t, s, d, fmt.Sprint("file.", i))
 	}
-	if f := s.dirs[d]; f.live != 0 || cap(f.order) > 64 || f.index != nil {
-		t.Fatalf("%d slots for %d names, index %v", cap(f.order), f.live, f.index != nil)
+	if f := s.dirs[d]; f.live != 0 || len(f.pages) > 1 || cap(f.pages[0]) > 64 || f.index != nil {
+		t.Fatalf("%d slots in %d pages for %d names, index %v", f.total, len(f.pages), f.live, f.index != nil)
+	}
+	pages := 0
+	for _, p := range s.nodes.pages {
+		if p != nil {
+			pages++
+		}
+	}
+	if pages > 2 {
+		t.Fatalf("%d pages for two inodes", pages)
 	}
 	if u := s.Usage(); u.Inodes != 2 || u.Entries != 1 {
 		t.Fatalf("%+v", u)

@@ -359,8 +359,8 @@ func (m *model) maybeRestart() {
 
 func (m *model) compare() {
 	m.t.Helper()
-	if len(m.s.nodes) != len(m.inodes) {
-		m.t.Fatalf("%d inodes, model has %d", len(m.s.nodes), len(m.inodes))
+	if m.s.nodes.len() != len(m.inodes) {
+		m.t.Fatalf("%d inodes, model has %d", m.s.nodes.len(), len(m.inodes))
 	}
 	for ino, n := range m.inodes {
 		a := attr(m.t, m.s, ino)

@@ -3,6 +3,7 @@ package meta
 import (
 	"bytes"
 	"syscall"
+	"unsafe"
 
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/fserr"
@@ -33,7 +34,7 @@ func (s *Shard) checkDir(dir inode.Ino) error {
 		}
 		return nil
 	}
-	n := s.nodes[dir]
+	n := s.nodes.get(dir)
 	switch {
 	case n == nil, n.kind == inode.Dir && n.nlink == 0:
 		return syscall.ENOENT
@@ -159,28 +160,31 @@ func (s *Shard) ReadDir(dir inode.Ino, cookie uint64, emit func(e DirEntry) bool
 	if _, held := s.holds.removals[dir]; held {
 		return false, fserr.ErrBusy
 	}
-	if n := s.nodes[dir]; n != nil && n.kind != inode.Dir {
+	if n := s.nodes.get(dir); n != nil && n.kind != inode.Dir {
 		return false, syscall.ENOTDIR
 	}
 	f := s.dirs[dir]
 	if f == nil {
 		return true, nil
 	}
-	for i := f.after(cookie); i < len(f.order); i++ {
-		e := f.order[i]
+	for i := f.after(cookie); i < f.total; i++ {
+		e := f.at(i)
 		if e.kind == 0 {
 			continue
 		}
-		if !emit(DirEntry{Cookie: e.seq, Ino: e.ino, Kind: e.kind, Name: e.name}) {
+		if !emit(DirEntry{Cookie: e.seq, Ino: e.ino, Kind: e.kind, Name: textOf(f.nameOf(e))}) {
 			return false, nil
 		}
 	}
 	return true, nil
 }
 
+// textOf is bytes as a string without a copy.
+func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
 // DirInfo tells this shard's part of a directory. One that is not known here (any more) is empty.
 func (s *Shard) DirInfo(dir inode.Ino) (DirInfo, error) {
-	if n := s.nodes[dir]; n != nil && n.kind != inode.Dir {
+	if n := s.nodes.get(dir); n != nil && n.kind != inode.Dir {
 		return DirInfo{}, syscall.ENOTDIR
 	}
 	f := s.dirs[dir]

@@ -20,7 +20,7 @@ const (
 	groupExec = 0o010
 )
 
-// node is an inode in memory: 112 bytes, which is a size class of Go's allocator. What only few inodes have is in more.
+// node is an inode in memory: 112 bytes without a pointer, see inodes. What only few inodes have is in Shard.more.
 type node struct {
 	ino         inode.Ino
 	size        uint64
@@ -30,8 +30,9 @@ type node struct {
 	ctime       int64
 	btime       int64
 	version     uint64
-	more        *nodeMore
+	parent      inode.Ino // of a directory
 	nlink       uint32
+	opens       uint32 // handles, over all clients; not logged
 	uid         uint32
 	gid         uint32
 	truncGen    uint32
@@ -48,7 +49,6 @@ type node struct {
 
 // nodeMore is what only some kinds have.
 type nodeMore struct {
-	parent inode.Ino    // directories
 	target string       // symbolic links
 	runs   []layout.Run // files with strategy Local; sorted, never overlapping
 }
@@ -73,19 +73,22 @@ func (n *node) attr() inode.Attr {
 	a := inode.Attr{
 		Ino: n.ino, Kind: n.kind, Mode: uint32(n.mode), Nlink: n.nlink, UID: n.uid, GID: n.gid, Size: n.size,
 		Atime: n.atime, Mtime: n.mtime, Ctime: n.ctime, Btime: n.btime,
-		Version: n.version, TruncGen: n.truncGen, RunsVersion: n.runsVersion, Layout: n.layout(),
-	}
-	if n.kind == inode.Dir {
-		a.Parent = n.more.parent
+		Version: n.version, TruncGen: n.truncGen, RunsVersion: n.runsVersion, Layout: n.layout(), Parent: n.parent,
 	}
 	return a
 }
 
-func (n *node) runs() []layout.Run {
-	if n.more == nil {
+// runs are where the chunks of a Local file are.
+func (s *Shard) runs(n *node) []layout.Run {
+	if n.strategy != layout.Local {
 		return nil
 	}
-	return n.more.runs
+	return s.more[n.ino].runs
+}
+
+func (s *Shard) setRuns(n *node, runs []layout.Run) {
+	s.more[n.ino] = nodeMore{runs: runs}
+	n.runsVersion++
 }
 
 // resize sets the size and stamps the change.
@@ -104,7 +107,7 @@ func (n *node) hasChunks() bool {
 
 // find returns an inode that is here and not held. ESTALE if there is none, fserr.ErrBusy if it is held.
 func (s *Shard) find(ino inode.Ino) (*node, error) {
-	n := s.nodes[ino]
+	n := s.nodes.get(ino)
 	if n == nil {
 		return nil, syscall.ESTALE
 	}

@@ -20,7 +20,7 @@ func (s *Shard) Observe(o Observer) { s.observer = o }
 func (s *Shard) observe(r *record, ended []inode.TxOp) {
 	switch r.kind {
 	case recCreate, recSetAttr, recMtimeMax, recExtend, recAppend, recTruncate, recTruncateBegin, recTruncateEnd, recAddRun:
-		s.tell(s.nodes[r.ino])
+		s.tell(s.nodes.get(r.ino))
 	case recApply, recPrepare:
 		s.tellAll(r.ops)
 	case recCommit, recAbort, recTxDecide:
@@ -35,7 +35,7 @@ func (s *Shard) tellAll(ops []inode.TxOp) {
 		case inode.TxRemoveEntry, inode.TxReplaceEntry:
 			s.observer.NameChanged(op.Parent, op.Name)
 		default:
-			s.tell(s.nodes[op.Ino])
+			s.tell(s.nodes.get(op.Ino))
 		}
 	}
 }

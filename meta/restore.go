@@ -102,7 +102,7 @@ func (s *Shard) restore(r *snapshotReader, tag itemTag, it *item) bool {
 	case tagCoord:
 		s.coord[it.tx] = &Tx{ID: it.tx, State: it.state, Req: it.req, Participants: it.participants}
 	case tagTruncate:
-		n := s.nodes[it.ino]
+		n := s.nodes.get(it.ino)
 		if n == nil || n.kind != inode.File {
 			return false
 		}
@@ -117,9 +117,8 @@ func (s *Shard) restore(r *snapshotReader, tag itemTag, it *item) bool {
 }
 
 func (s *Shard) restoreInode(it *item) bool {
-	n := &node{}
-	*n = it.node
-	if s.nodes[n.ino] != nil || n.ino.Shard() != s.o.Shard || n.ino.Seq() >= s.nextSeq || !n.kind.Valid() {
+	n := it.node
+	if s.nodes.get(n.ino) != nil || n.ino.Shard() != s.o.Shard || n.ino.Seq() >= s.nextSeq || !n.kind.Valid() {
 		return false
 	}
 	if layout.ValidateRuns(it.runs, s.o.Shards) != nil {
@@ -127,13 +126,13 @@ func (s *Shard) restoreInode(it *item) bool {
 	}
 	switch {
 	case n.kind == inode.Dir:
-		n.more = &nodeMore{parent: it.parent}
+		n.parent = it.parent
 	case n.kind == inode.Symlink:
-		n.more = &nodeMore{target: string(it.name)}
+		s.more[n.ino] = nodeMore{target: string(it.name)}
 	case len(it.runs) > 0:
-		n.more = &nodeMore{runs: it.runs}
+		s.more[n.ino] = nodeMore{runs: it.runs}
 	}
-	s.nodes[n.ino] = n
+	s.nodes.add(n)
 	if n.nlink == 0 {
 		s.orphans[n.ino] = struct{}{}
 	}
@@ -144,10 +143,10 @@ func (s *Shard) restoreEntry(f *fragment, it *item) bool {
 	if f == nil || it.seq > s.entrySeq || !it.kind.Valid() || checkName(it.name) != nil || f.find(it.name) != nil {
 		return false
 	}
-	if n := len(f.order); n > 0 && f.order[n-1].seq >= it.seq {
+	if f.total > 0 && f.at(f.total-1).seq >= it.seq {
 		return false
 	}
-	f.add(it.seq, string(it.name), it.ino, it.kind)
+	f.add(it.seq, it.name, it.ino, it.kind)
 	s.entries++
 	return true
 }

@@ -108,7 +108,8 @@ type Shard struct {
 	nextSeq    uint64 // of the next inode: 1 …
 	entrySeq   uint64 // cookie of the newest entry
 	txReserved uint64 // numbers of operations up to here may have been used
-	nodes      map[inode.Ino]*node
+	nodes      inodes
+	more       map[inode.Ino]nodeMore // of the few that have it
 	dirs       map[inode.Ino]*fragment
 	entries    uint64                 // in all fragments
 	removed    tombstones             // directories of other shards that are gone
@@ -203,7 +204,8 @@ func (o Options) complete() (Options, error) {
 
 // reset makes the state empty: before there was a first record.
 func (s *Shard) reset() {
-	s.nodes = map[inode.Ino]*node{}
+	s.nodes = newInodes()
+	s.more = map[inode.Ino]nodeMore{}
 	s.dirs = map[inode.Ino]*fragment{}
 	s.removed = tombstones{}
 	s.orphans = map[inode.Ino]struct{}{}
@@ -224,7 +226,7 @@ func (s *Shard) start(kind recordKind) *record {
 
 // Usage counts what is held.
 func (s *Shard) Usage() Usage {
-	return Usage{Inodes: uint64(len(s.nodes)), Entries: s.entries}
+	return Usage{Inodes: uint64(s.nodes.len()), Entries: s.entries}
 }
 
 // Done tells how a request ended whose effect is already in the log. A request that is not remembered (any more), or

@@ -178,32 +178,26 @@ func (s *Shard) writeSnapshot(out io.Writer) error {
 
 func (s *Shard) writeInodes(w *snapshotWriter) error {
 	it := &item{}
-	for _, n := range s.nodes {
-		*it = item{node: *n}
-		if n.more != nil {
-			it.parent, it.name, it.runs = n.more.parent, []byte(n.more.target), n.more.runs
-		}
-		if err := w.put(tagInode, it); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.nodes.each(func(n *node) error {
+		more := s.more[n.ino]
+		*it = item{node: *n, parent: n.parent, name: []byte(more.target), runs: more.runs}
+		return w.put(tagInode, it)
+	})
 }
 
 func (s *Shard) writeDirs(w *snapshotWriter) error {
 	it := &item{}
-	var name []byte
 	for ino, f := range s.dirs {
 		*it = item{ino: ino, mtime: f.mtime}
 		if err := w.put(tagDir, it); err != nil {
 			return err
 		}
-		for _, e := range f.order {
+		for i := range f.total {
+			e := f.at(i)
 			if e.kind == 0 {
 				continue
 			}
-			name = append(name[:0], e.name...)
-			*it = item{seq: e.seq, ino: e.ino, kind: e.kind, name: name}
+			*it = item{seq: e.seq, ino: e.ino, kind: e.kind, name: f.nameOf(e)}
 			if err := w.put(tagEntry, it); err != nil {
 				return err
 			}

@@ -56,7 +56,7 @@ func (s *Shard) TruncateEnd(ino inode.Ino) (inode.Attr, error) {
 	if !cutting {
 		return s.Attr(ino)
 	}
-	n := s.nodes[ino]
+	n := s.nodes.get(ino)
 	rec := s.start(recTruncateEnd)
 	rec.ino = ino
 	rec.req, rec.res = t.Req, Result{Ino: ino}
@@ -75,7 +75,7 @@ func (s *Shard) Truncations() []Truncation {
 }
 
 // cut does what TruncateEnd logged: the tail is gone, a new generation begins.
-func (n *node) cut(size uint64, now int64) {
+func (s *Shard) cut(n *node, size uint64, now int64) {
 	n.held &^= heldByTruncation
 	n.truncGen++
 	n.resize(size, now)
@@ -83,10 +83,9 @@ func (n *node) cut(size uint64, now int64) {
 	if size&(1<<n.chunkBits-1) != 0 {
 		chunks++
 	}
-	runs := n.runs()
+	runs := s.runs(n)
 	if len(runs) == 0 || runs[len(runs)-1].First+runs[len(runs)-1].Count <= chunks {
 		return
 	}
-	n.more.runs = layout.CutRuns(runs, chunks)
-	n.runsVersion++
+	s.setRuns(n, layout.CutRuns(runs, chunks))
 }

@@ -166,7 +166,7 @@ func (s *Shard) checkInodeOp(tx uint64, op *inode.TxOp, before []inode.TxOp) err
 	if op.Ino.Shard() != s.o.Shard {
 		return syscall.EINVAL
 	}
-	n := s.nodes[op.Ino]
+	n := s.nodes.get(op.Ino)
 	if n != nil && s.heldByOther(n, tx) {
 		return fserr.ErrBusy
 	}
@@ -242,7 +242,7 @@ func (s *Shard) checkRemoveDir(tx uint64, op *inode.TxOp, before []inode.TxOp) e
 		return fserr.ErrBusy
 	}
 	if op.Ino.Shard() == s.o.Shard {
-		n := s.nodes[op.Ino]
+		n := s.nodes.get(op.Ino)
 		switch {
 		case n == nil:
 			return fserr.ErrStaleView
@@ -287,7 +287,7 @@ func (s *Shard) dropsAfter(drops []inode.Ino, ops []inode.TxOp, commit bool) []i
 		if ops[i].Kind <= inode.TxReplaceEntry || ops[i].Kind == inode.TxRenameLock {
 			continue
 		}
-		n := s.nodes[ops[i].Ino]
+		n := s.nodes.get(ops[i].Ino)
 		if n == nil || !s.unwanted(n) || slices.Contains(drops, n.ino) {
 			continue
 		}

@@ -84,7 +84,7 @@ func TestLinks(t *testing.T) {
 	if a := attr(t, s, f); a.Nlink != 1 {
 		t.Fatalf("%+v", a)
 	}
-	s.nodes[f].nlink = maxLinks - 1
+	s.nodes.get(f).nlink = maxLinks - 1
 	want(t, s.Apply(ReqID{}, []inode.TxOp{inodeOp(inode.TxLinkInode, f)}), nil)
 	want(t, s.Apply(ReqID{}, []inode.TxOp{inodeOp(inode.TxLinkInode, f)}), syscall.EMLINK)
 	want(t, s.Apply(ReqID{}, []inode.TxOp{inodeOp(inode.TxLinkInode, d)}), syscall.EPERM)
