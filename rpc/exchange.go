@@ -17,7 +17,7 @@ func (p *Pool) Exchange(ctx context.Context, deadline time.Time, calls []*Call) 
 	if len(calls) == 0 {
 		return
 	}
-	now := steadyNow()
+	now := Now()
 	overall := p.o.Policy.overall(ctx, deadline, now)
 	if !now.Before(overall) || ctx.Err() != nil {
 		for _, c := range calls {

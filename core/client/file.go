@@ -78,14 +78,15 @@ func (f *File) drop(ctx context.Context) error {
 	if f.refs.Add(-1) != 0 {
 		return nil
 	}
-	o := f.c.begin(ctx, opClose)
 	f.c.inodes.detach(f) // before the release: see ReopenHandles
 	f.c.counts.add(&f.tally)
 	mtime := f.in.takeMtime()
 	if mtime == 0 {
-		o.releaseSoon(f.in.ino, f.handle)
-		return o.end(f.name, nil)
+		f.c.counts.ops[opClose].Add(1)
+		f.c.releaseSoon(ctx, f.in.ino, f.handle)
+		return nil
 	}
+	o := f.c.begin(ctx, opClose)
 	return o.end(f.name, o.releaseHandle(f.in.ino, f.handle, mtime))
 }
 

@@ -1,12 +1,10 @@
 package client
 
 import (
-	"strings"
 	"sync"
 
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/internal/inode"
-	"github.com/benchfs/benchfs/internal/shm"
 	"github.com/benchfs/benchfs/rpc"
 )
 
@@ -14,71 +12,107 @@ import (
 // one still stands for the same. The version is looked at before the shard is asked, so that a change in between shows.
 //
 // A path below remembered directories takes no more messages than its last component, and stat of a remembered file none.
+//
+// The memory is bounded and without pointers: tables of slots, in which a name has a choice of a few, and rings that hold the texts. What is
+// learned takes the place of what was learned longest ago, and a slot whose text was overwritten counts as empty.
 
 const (
-	// maxKnown bounds what is remembered, in all.
-	maxKnown = 64 << 10
-	// parts are locked each for itself.
+	// knownParts are locked each for itself.
 	knownParts = 64
+	// partSlots is how many names one part remembers, slotChoice in how many slots one of them may be.
+	partSlots  = 1024
+	slotChoice = 4
+	// partText is how much text one part remembers: bytes.
+	partText = 64 << 10
 )
 
-type nameKey struct {
-	parent inode.Ino
-	name   string
-}
+// lookups is the memory of a Client.
+type lookups [knownParts]knownPart
 
-// version is that of a name at some moment.
-type version struct {
-	reach  *reach // of the shard that has the name; nil: it is elsewhere
-	bucket uint32
-	value  uint64
+type knownPart struct {
+	mu    sync.Mutex
+	slots []knownName // nil until there is something to remember
+	text  []byte      // a ring: its place n is text[n % partText]
+	end   uint64      // the next place
+	_     [64]byte
 }
 
 // knownName is what a name stands for.
 type knownName struct {
-	ino  inode.Ino
-	kind inode.Kind
-	v    version
+	parent inode.Ino
+	text   uint64 // the place of the name
+	ino    inode.Ino
+	value  uint64 // of the name's version
+	reach  uint32 // serial number of whose version it is; 0: the slot is empty
+	length uint8
+	kind   inode.Kind
 }
 
-// lookups is the memory of a Client.
-type lookups [knownParts]struct {
-	mu    sync.RWMutex
-	names map[nameKey]knownName
-	_     [32]byte
+// name is a directory entry, and the hash of the two.
+type name struct {
+	parent inode.Ino
+	text   string
+	key    layout.Key
+}
+
+func nameIn(parent inode.Ino, text string) name {
+	return name{parent, text, layout.EntryKey(uint64(parent), bytesOf(text))}
+}
+
+// version is that of a name at some moment.
+type version struct {
+	reach *reach // of the shard that has the name; nil: it is elsewhere
+	value uint64
 }
 
 // versionOf looks at the version of a name.
-func versionOf(r *reach, parent inode.Ino, name string) (v version) {
+func versionOf(r *reach, n *name) (v version) {
 	if r == nil {
 		return v
 	}
-	bucket := layout.EntryShard(uint64(parent), bytesOf(name), shm.NameBuckets)
-	value, ok := r.view.NameVersion(bucket)
+	value, ok := r.view.NameVersion(uint64(n.key))
 	if !ok {
 		return v
 	}
-	return version{r, bucket, value}
+	return version{r, value}
+}
+
+// part is the one that a name is in, with the slots that it may have. The bits used are between those that choose a name's version
+// and those that choose its shard.
+func (l *lookups) part(n *name) (part *knownPart, slot uint64) {
+	bits := uint64(n.key) >> 16
+	return &l[bits%knownParts], bits / knownParts % (partSlots / slotChoice) * slotChoice
+}
+
+// isLocked reports whether a slot is about a name.
+func (p *knownPart) isLocked(k *knownName, n *name) bool {
+	if k.reach == 0 || k.parent != n.parent || int(k.length) != len(n.text) || p.end-k.text > partText {
+		return false
+	}
+	at := k.text % partText
+	return string(p.text[at:at+uint64(k.length)]) == n.text
 }
 
 // find tells what a name stands for, if that is known and still so, and its attributes if those are in reach.
-func (l *lookups) find(c *Client, parent inode.Ino, name string) (reply rpc.EntryReply, ok bool) {
-	if c.shortcut == nil {
+func (l *lookups) find(c *Client, n *name) (reply rpc.EntryReply, ok bool) {
+	r := c.shortcut.reachable(n.key.Shard(c.shards()))
+	if r == nil {
 		return reply, false
 	}
-	part := &l[layout.EntryShard(uint64(parent), bytesOf(name), knownParts)]
-	key := nameKey{parent, name}
-	part.mu.RLock()
-	k, known := part.names[key]
-	part.mu.RUnlock()
-	if !known {
+	part, slot := l.part(n)
+	var k knownName
+	part.mu.Lock()
+	for i := slot; i < slot+slotChoice && part.slots != nil; i++ {
+		if part.isLocked(&part.slots[i], n) {
+			k = part.slots[i]
+			break
+		}
+	}
+	part.mu.Unlock()
+	if k.reach != r.serial {
 		return reply, false
 	}
-	value, valid := k.v.reach.view.NameVersion(k.v.bucket)
-	if !valid || value != k.v.value {
-		part.mu.Lock()
-		delete(part.names, key)
-		part.mu.Unlock()
+	if v := versionOf(r, n); v.reach == nil || v.value != k.value {
 		return reply, false
 	}
 	reply.Ino, reply.Kind = k.ino, k.kind
@@ -86,25 +120,33 @@ func (l *lookups) find(c *Client, parent inode.Ino, name string) (reply rpc.Entr
 	return reply, true
 }
 
-// learn remembers what a name stands for since v. name is the caller's memory.
-func (l *lookups) learn(v version, parent inode.Ino, name string, ino inode.Ino, kind inode.Kind) {
-	if v.reach == nil {
+// learn remembers what a name stands for since v.
+func (l *lookups) learn(v version, n *name, ino inode.Ino, kind inode.Kind) {
+	if v.reach == nil || len(n.text) > NameMax {
 		return
 	}
-	part := &l[layout.EntryShard(uint64(parent), bytesOf(name), knownParts)]
+	part, slot := l.part(n)
 	part.mu.Lock()
-	defer part.mu.Unlock()
-	if len(part.names) >= maxKnown/knownParts { // some must go: any
-		left := maxKnown / knownParts / 8
-		for key := range part.names {
-			delete(part.names, key)
-			if left--; left == 0 {
-				break
-			}
+	if part.slots == nil {
+		part.slots, part.text = make([]knownName, partSlots), make([]byte, partText)
+	}
+	oldest := &part.slots[slot]
+	for i := slot; i < slot+slotChoice; i++ {
+		k := &part.slots[i]
+		if part.isLocked(k, n) {
+			oldest = k
+			break
+		}
+		if k.reach == 0 || oldest.reach != 0 && k.text < oldest.text {
+			oldest = k
 		}
 	}
-	if part.names == nil {
-		part.names = map[nameKey]knownName{}
+	if at := part.end % partText; at+uint64(len(n.text)) > partText {
+		part.end += partText - at // a text is in one piece
 	}
-	part.names[nameKey{parent, strings.Clone(name)}] = knownName{ino, kind, v}
+	*oldest = knownName{
+		parent: n.parent, text: part.end, ino: ino, value: v.value, reach: v.reach.serial, length: uint8(len(n.text)), kind: kind,
+	}
+	part.end += uint64(copy(part.text[part.end%partText:], n.text))
+	part.mu.Unlock()
 }

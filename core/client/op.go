@@ -23,7 +23,6 @@ type op struct {
 	lane     *lane
 	kind     opKind
 	ctx      context.Context
-	began    time.Time
 	deadline time.Time
 
 	calls   []*rpc.Call // calls[:used] are those of the current exchange; the rest is spare
@@ -73,8 +72,8 @@ func (c *Client) prepare(ctx context.Context, kind opKind) *op {
 		o = &op{c: c, lane: l}
 	}
 	o.next = nil
-	o.kind, o.ctx, o.began = kind, ctx, time.Now()
-	o.deadline = o.began.Add(c.o.CallTimeout)
+	o.kind, o.ctx = kind, ctx
+	o.deadline = rpc.Now().Add(c.o.CallTimeout)
 	if d, ok := ctx.Deadline(); ok && d.Before(o.deadline) {
 		o.deadline = d
 	}

@@ -286,8 +286,9 @@ func (w *walk) create(t rpc.MsgType, kind inode.Kind, mode uint32, exclusive boo
 		}
 		payload = payload[:copy(payload, target)]
 	}
-	shard := o.c.entryShard(w.dir.ino, w.name)
-	v := versionOf(o.c.shortcut.reachable(shard), w.dir.ino, w.name)
+	n := nameIn(w.dir.ino, w.name)
+	shard := n.key.Shard(o.c.shards())
+	v := versionOf(o.c.shortcut.reachable(shard), &n)
 	o.reset()
 	call := o.call(t, shard)
 	call.Body = m.AppendTo(call.Body)
@@ -298,7 +299,7 @@ func (w *walk) create(t rpc.MsgType, kind inode.Kind, mode uint32, exclusive boo
 	}
 	reply, err := o.entryOf(call)
 	if err == nil {
-		o.c.lookups.learn(v, w.dir.ino, w.name, reply.Ino, reply.Kind)
+		o.c.lookups.learn(v, &n, reply.Ino, reply.Kind)
 	}
 	return reply, err
 }

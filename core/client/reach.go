@@ -38,6 +38,7 @@ type shortcut struct {
 
 // reach is what this process has of one shard. view is nil when the shard cannot be reached into; it is asked again after a while.
 type reach struct {
+	serial   uint32 // of this one in its process: 1, 2, …
 	view     *shm.View
 	segments *shm.Segments
 	huge     bool
@@ -198,11 +199,12 @@ func (o *op) attachTo(shard uint32) *reach {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if known := s.known(shard); known != nil { // another thread was faster
-		s.all = append(s.all, r)
+	known := s.known(shard)
+	s.all = append(s.all, r)
+	r.serial = uint32(len(s.all))
+	if known != nil { // another thread was faster
 		return known
 	}
-	s.all = append(s.all, r)
 	s.shards[shard].Store(r)
 	return r
 }

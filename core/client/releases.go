@@ -29,8 +29,8 @@ type releases struct {
 }
 
 // releaseSoon gives a handle up.
-func (o *op) releaseSoon(ino inode.Ino, handle uint64) {
-	q := &o.c.releases
+func (c *Client) releaseSoon(ctx context.Context, ino inode.Ino, handle uint64) {
+	q := &c.releases
 	shard := ino.Shard()
 	q.mu.Lock()
 	if q.byShard == nil {
@@ -38,14 +38,16 @@ func (o *op) releaseSoon(ino inode.Ino, handle uint64) {
 	}
 	list := append(q.byShard[shard], rpc.ReleaseHandle{Ino: ino, Handle: handle})
 	q.byShard[shard] = list
-	if !q.teller && !o.c.closed.Load() {
+	if !q.teller && !c.closed.Load() {
 		q.teller = true
 		q.ended.Add(1)
-		go o.c.tellReleases()
+		go c.tellReleases()
 	}
 	q.mu.Unlock()
 	if len(list) >= releaseBatch {
-		_ = o.tellShard(shard) // those that could not be told stay
+		o := c.prepare(ctx, opClose)
+		_, _ = o.tellSome(shard) // those that could not be told stay
+		o.release()
 	}
 }
 
@@ -86,12 +88,6 @@ func (o *op) tellAllReleases() (err error) {
 			}
 		}
 	}
-	return err
-}
-
-// tellShard tells one batch.
-func (o *op) tellShard(shard uint32) error {
-	_, err := o.tellSome(shard)
 	return err
 }
 

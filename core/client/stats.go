@@ -61,6 +61,9 @@ type counters struct {
 
 // add takes in what a file has counted.
 func (c *counters) add(t *tally) {
+	if t.reads.Load()|t.writes.Load()|t.stats.Load() == 0 {
+		return
+	}
 	reads, writes := t.reads.Swap(0), t.writes.Swap(0)
 	c.ops[opRead].Add(reads)
 	c.ops[opWrite].Add(writes)

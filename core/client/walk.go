@@ -233,12 +233,13 @@ func (o *op) entryAttr(e *rpc.EntryReply) (inode.Attr, error) {
 
 // lookup finds one entry. With handle ≠ 0 a file whose inode is on the entry's shard is opened in the same step.
 func (o *op) lookup(dir inode.Ino, name string, handle uint64) (rpc.EntryReply, error) {
-	if reply, ok := o.c.lookups.find(o.c, dir, name); ok && (handle == 0 || reply.Kind != inode.File) {
+	n := nameIn(dir, name)
+	if reply, ok := o.c.lookups.find(o.c, &n); ok && (handle == 0 || reply.Kind != inode.File) {
 		return reply, nil
 	}
-	shard := o.c.entryShard(dir, name)
+	shard := n.key.Shard(o.c.shards())
 	o.near = o.reachOf(shard)
-	v := versionOf(o.near, dir, name)
+	v := versionOf(o.near, &n)
 	o.reset()
 	m := rpc.Lookup{Parent: dir, Name: bytesOf(name), Open: handle != 0, Handle: handle, Share: o.near != nil}
 	call := o.call(rpc.MsgLookup, shard)
@@ -248,7 +249,7 @@ func (o *op) lookup(dir inode.Ino, name string, handle uint64) (rpc.EntryReply, 
 	}
 	reply, err := o.entryOf(call)
 	if err == nil {
-		o.c.lookups.learn(v, dir, name, reply.Ino, reply.Kind)
+		o.c.lookups.learn(v, &n, reply.Ino, reply.Kind)
 	}
 	return reply, err
 }

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"syscall"
+	"time"
 
 	"github.com/pkg/errors"
 	"golang.org/x/sys/unix"
@@ -195,7 +196,7 @@ func (o *op) writeOnce(in *openInode, k *known, bufs [][]byte, pos, want uint64)
 		return c.pos - pos, syscall.EFAULT
 	}
 	if !told {
-		in.overwritten(o.began.UnixNano())
+		in.overwritten(time.Now().UnixNano())
 	}
 	return want, nil
 }

@@ -43,15 +43,28 @@ func rotation(row, n uint64) uint64 {
 }
 
 // EntryShard is the shard, of so many, that holds the directory entry (parent, name); 0 if there are no shards.
-// FNV-1a takes the bytes in (cheap, and names are short), a finaliser with full avalanche makes names that differ in one digit
-// unrelated, and the upper bits choose by multiplication: nothing of the shard count aliases with a pattern in the names.
 func EntryShard(parent uint64, name []byte, shards uint32) uint32 {
+	return EntryKey(parent, name).Shard(shards)
+}
+
+// Key is the hash of a directory entry. Shard chooses by its upper bits, so that tables for the entries of one shard may go by the lower ones.
+type Key uint64
+
+// EntryKey is the hash of the entry (parent, name).
+// FNV-1a takes the bytes in (cheap, and names are short), a finaliser with full avalanche makes names that differ in one digit unrelated.
+func EntryKey(parent uint64, name []byte) Key {
 	const offset, prime = 0xcbf29ce484222325, 0x100000001b3
 	h := uint64(offset)
 	for _, c := range name {
 		h = (h ^ uint64(c)) * prime
 	}
-	shard, _ := bits.Mul64(mix(mix(h)^parent*golden), uint64(shards))
+	return Key(mix(mix(h) ^ parent*golden))
+}
+
+// Shard is the shard, of so many, that holds the entry; 0 if there are no shards. It chooses by multiplication: nothing of
+// the shard count aliases with a pattern in the names.
+func (h Key) Shard(shards uint32) uint32 {
+	shard, _ := bits.Mul64(uint64(h), uint64(shards))
 	return uint32(shard)
 }
 

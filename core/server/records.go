@@ -16,7 +16,7 @@ type records interface {
 	PutRecord(number uint64, words *[inode.AttrWords]uint64)
 	ShowsRecord(number, first uint64) bool
 	VoidRecord(number, first uint64)
-	AdvanceName(bucket uint32)
+	AdvanceName(hash uint64)
 }
 
 // watcher is the shard's meta.Observer.
@@ -48,10 +48,7 @@ func (w *watcher) InodeChanged(a *inode.Attr) {
 // InodeVoid implements meta.Observer.
 func (w *watcher) InodeVoid(ino inode.Ino) { w.board.VoidRecord(ino.Seq(), uint64(ino)) }
 
-// nameBuckets is shm.NameBuckets: names share versions.
-const nameBuckets = 4096
-
 // NameChanged implements meta.Observer.
 func (w *watcher) NameChanged(parent inode.Ino, name []byte) {
-	w.board.AdvanceName(layout.EntryShard(uint64(parent), name, nameBuckets))
+	w.board.AdvanceName(uint64(layout.EntryKey(uint64(parent), name)))
 }

@@ -18,7 +18,7 @@ const (
 	recordBytes  = 128
 	maxRecords   = 1 << 16
 	recordsName  = "records"
-	recordsBytes = maxRecords*recordBytes + 8*NameBuckets
+	recordsBytes = maxRecords*recordBytes + 8*nameBuckets
 )
 
 func recordAt(number uint64) uintptr { return recordBytes * uintptr(number%maxRecords) }
@@ -77,20 +77,20 @@ func (v *View) Record(number uint64, words *[RecordWords]uint64) bool {
 	return false
 }
 
-// NameBuckets is how many versions there are for names: behind the records, one word each. The daemon advances the version of a name's bucket
+// nameBuckets is how many versions there are for names: behind the records, one word each. The daemon advances the version of a name's bucket
 // before it lets anybody know that the name stands for something else, or may be about to. A client that looked at the version, and was told
 // what a name stands for after that, may believe it as long as that is the version.
-const NameBuckets = 4096
+const nameBuckets = 4096
 
-func nameVersion(records []byte, bucket uint32) *uint64 {
-	return word(records, maxRecords*recordBytes+8*uintptr(bucket%NameBuckets))
+func nameVersion(records []byte, hash uint64) *uint64 {
+	return word(records, maxRecords*recordBytes+8*uintptr(hash%nameBuckets))
 }
 
-// AdvanceName changes the version of a bucket.
-func (b *Board) AdvanceName(bucket uint32) { atomic.AddUint64(nameVersion(b.records, bucket), 1) }
+// AdvanceName changes the version of a name.
+func (b *Board) AdvanceName(hash uint64) { atomic.AddUint64(nameVersion(b.records, hash), 1) }
 
-// NameVersion is the version now. false: nothing that was told counts any more.
-func (v *View) NameVersion(bucket uint32) (version uint64, ok bool) {
-	version = atomic.LoadUint64(nameVersion(v.records, bucket))
+// NameVersion is the version of a name now. false: nothing that was told counts any more.
+func (v *View) NameVersion(hash uint64) (version uint64, ok bool) {
+	version = atomic.LoadUint64(nameVersion(v.records, hash))
 	return version, v.Valid()
 }
