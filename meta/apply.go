@@ -110,6 +110,17 @@ func (s *Shard) applyCreate(r *record) error {
 	if s.dirs[r.parent].find(r.name) != nil {
 		return r.errInconsistent("create of a name that exists")
 	}
+	if r.entry == inode.Symlink {
+		s.more[r.ino] = nodeMore{target: string(r.target)}
+	}
+	s.nodes.add(newNode(r))
+	s.nextSeq = r.ino.Seq() + 1
+	s.addEntry(r.parent, r.name, r.ino, r.entry, r.now)
+	return nil
+}
+
+// newNode is what a recCreate makes.
+func newNode(r *record) node {
 	n := node{
 		ino: r.ino, kind: r.entry, mode: uint16(r.mode), uid: r.uid, gid: r.gid, nlink: 1, version: 1,
 		atime: r.now, mtime: r.now, ctime: r.now, btime: r.now,
@@ -120,13 +131,9 @@ func (s *Shard) applyCreate(r *record) error {
 		n.nlink = 2
 		n.parent = r.parent
 	case inode.Symlink:
-		s.more[n.ino] = nodeMore{target: string(r.target)}
 		n.size = uint64(len(r.target))
 	}
-	s.nodes.add(n)
-	s.nextSeq = n.ino.Seq() + 1
-	s.addEntry(r.parent, r.name, n.ino, n.kind, r.now)
-	return nil
+	return n
 }
 
 // applyInode makes the changes that touch one inode and no entry.

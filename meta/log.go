@@ -20,17 +20,23 @@ type journal interface {
 
 // commit makes a checked change: log first, then memory. When the log refuses (ENOSPC, EIO) nothing has changed.
 func (s *Shard) commit(r *record) error {
+	if err := s.record(r); err != nil {
+		return err
+	}
+	return s.apply(r)
+}
+
+// record is the first half of commit.
+func (s *Shard) record(r *record) error {
 	if r.req.Op == 0 {
 		r.req, r.res = ReqID{}, Result{} // not remembered, hence not encoded: live and replayed state must not differ
 	}
 	if s.log != nil {
 		s.scratch = r.appendTo(s.scratch[:0])
 		s.parts[0] = s.scratch
-		if err := s.log.Append(s.parts[:]...); err != nil {
-			return err
-		}
+		return s.log.Append(s.parts[:]...)
 	}
-	return s.apply(r)
+	return nil
 }
 
 // replay brings the state to where the log ends. It reports whether there was anything.

@@ -93,36 +93,51 @@ func (s *Shard) Create(r ReqID, a CreateArgs) (e Entry, created bool, err error)
 	if res, done := s.Done(r); done {
 		return Entry{Ino: res.Ino, Kind: a.Kind}, true, nil
 	}
+	e, attr, err := s.BeginCreate(r, a)
+	if err != nil || attr.Ino == 0 {
+		return e, false, err
+	}
+	return e, true, s.Settle()
+}
+
+// BeginCreate is Create for a request that is not remembered, up to where the answer is certain: the log has the new inode, memory has not. The
+// caller may answer, and must call Settle before anything else of the shard. attr is that of the new inode; with Ino 0 there is none, and nothing
+// to settle.
+func (s *Shard) BeginCreate(r ReqID, a CreateArgs) (e Entry, attr inode.Attr, err error) {
 	if err := checkName(a.Name); err != nil {
-		return Entry{}, false, err
+		return Entry{}, attr, err
 	}
 	if s.holds.entryHeld(a.Parent, a.Name, 0) {
-		return Entry{}, false, fserr.ErrBusy
+		return Entry{}, attr, fserr.ErrBusy
 	}
 	if old := s.dirs[a.Parent].find(a.Name); old != nil {
 		if a.Exclusive || a.Kind != inode.File {
-			return Entry{}, false, syscall.EEXIST
+			return Entry{}, attr, syscall.EEXIST
 		}
-		return Entry{Ino: old.ino, Kind: old.kind}, false, nil
+		return Entry{Ino: old.ino, Kind: old.kind}, attr, nil
 	}
 	if err := s.checkAdd(a.Parent, 0); err != nil {
-		return Entry{}, false, err
+		return Entry{}, attr, err
 	}
 	if err := s.completeCreate(&a); err != nil {
-		return Entry{}, false, err
+		return Entry{}, attr, err
 	}
+	s.name, s.target = append(s.name[:0], a.Name...), append(s.target[:0], a.Target...) // the request may be over before Settle
 	rec := s.start(recCreate)
-	rec.parent, rec.name, rec.entry = a.Parent, a.Name, a.Kind
+	rec.parent, rec.name, rec.entry = a.Parent, s.name, a.Kind
 	rec.mode, rec.uid, rec.gid = a.Mode, a.UID, a.GID
-	rec.target, rec.layout = a.Target, a.Layout
+	rec.target, rec.layout = s.target, a.Layout
 	rec.ino = inode.Make(s.o.Shard, s.nextSeq)
 	rec.req, rec.res = r, Result{Ino: rec.ino}
-	ino := rec.ino
-	if err := s.commit(rec); err != nil {
-		return Entry{}, false, err
+	if err := s.record(rec); err != nil {
+		return Entry{}, attr, err
 	}
-	return Entry{Ino: ino, Kind: a.Kind}, true, nil
+	n := newNode(rec)
+	return Entry{Ino: n.ino, Kind: n.kind}, n.attr(), nil
 }
+
+// Settle makes the change in memory that has begun. An error is a bug: the log has what cannot be.
+func (s *Shard) Settle() error { return s.apply(&s.rec) }
 
 // completeCreate checks what depends on the kind and fills in the layout.
 func (s *Shard) completeCreate(a *CreateArgs) (err error) {

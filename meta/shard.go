@@ -129,6 +129,8 @@ type Shard struct {
 	scratch []byte    // the record being logged
 	parts   [1][]byte // argument of journal.Append, here so that the call allocates nothing
 	rec     record    // the record of the current change, likewise
+	name    []byte    // in it, if the change is a new name
+	target  []byte    // likewise
 }
 
 // Open brings up the shard from its log, or makes a new one: on shard 0 with the root directory.

@@ -160,4 +160,7 @@ type Loop interface {
 	// Submit has fn run on the shard's thread, in order of submission, from any goroutine. It wakes the shard if it
 	// sleeps. After the loop has ended, fn is not run and Submit returns false.
 	Submit(fn func()) bool
+	// Flush has the answers given so far leave now, and not when the service has done all that there is to do, unless other requests
+	// wait for it. It is for a service that has work left which nobody waits for; on the shard's thread.
+	Flush()
 }

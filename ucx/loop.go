@@ -45,6 +45,7 @@ type ShardLoop struct {
 	requests []*request // by index of the C request
 	peers    []*peer    // by slot
 	replies  int        // in the outbox
+	waiting  int        // events of the batch that are still to come
 
 	stopping atomic.Bool
 
@@ -120,7 +121,8 @@ func (l *ShardLoop) Run() {
 			runtime.Gosched()
 		}
 		if n > 0 {
-			for _, event := range unsafe.Slice(l.c.spare, int(n)) {
+			for i, event := range unsafe.Slice(l.c.spare, int(n)) {
+				l.waiting = int(n) - 1 - i
 				l.dispatch(event)
 			}
 		}
@@ -234,8 +236,19 @@ func (l *ShardLoop) dispatch(event C.bfs_event) {
 		l.publishMove()
 	}
 	if l.replies >= repliesAtOnce {
-		l.replies = 0
-		C.bfs_server_flush(l.c)
+		l.flush()
+	}
+}
+
+func (l *ShardLoop) flush() {
+	l.replies = 0
+	C.bfs_server_flush(l.c)
+}
+
+// Flush implements rpc.Loop.
+func (l *ShardLoop) Flush() {
+	if l.waiting == 0 && l.replies > 0 {
+		l.flush()
 	}
 }
 

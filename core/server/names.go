@@ -103,15 +103,38 @@ func (s *Shard) create(r *rpc.Request, kind inode.Kind, target []byte) error {
 	if done, ok := s.o.Meta.Done(reqID(r)); ok {
 		return s.entry(r, meta.Entry{Ino: done.Ino, Kind: kind}, true, m.Open, m.Handle)
 	}
-	e, created, err := s.o.Meta.Create(reqID(r), meta.CreateArgs{
+	e, attr, err := s.o.Meta.BeginCreate(reqID(r), meta.CreateArgs{
 		Parent: m.Parent, Name: m.Name, Kind: kind,
 		Mode: m.Mode, UID: m.UID, GID: m.GID,
 		Target: target, Layout: m.Layout, Exclusive: m.Exclusive,
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case attr.Ino == 0:
+		return s.entry(r, e, false, m.Open, m.Handle)
 	}
-	return s.entry(r, e, created, m.Open, m.Handle)
+	s.created(r, &m, &attr)
+	return nil
+}
+
+// created answers that there is a new inode, and does what that takes while the answer is on its way: half of the work, and nobody sees
+// anything of the shard before it is done.
+func (s *Shard) created(r *rpc.Request, m *rpc.Create, attr *inode.Attr) {
+	client, handle := r.Header.Client, m.Handle
+	answer := rpc.EntryReply{
+		Ino: attr.Ino, Kind: attr.Kind, Created: true, Opened: m.Open && attr.Kind == inode.File, HasAttr: true, Attr: *attr,
+	}
+	s.body = answer.AppendTo(s.body[:0])
+	s.ok(r, s.body)
+	s.loop.Flush()
+	err := s.o.Meta.Settle()
+	if err == nil && answer.Opened {
+		_, err = s.o.Meta.OpenHandle(client, attr.Ino, handle)
+	}
+	if err != nil {
+		s.log.Error("a new inode is in the log and not in memory", "inode", attr.Ino, "error", err)
+	}
 }
 
 func (s *Shard) readlink(r *rpc.Request) error {

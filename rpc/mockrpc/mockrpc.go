@@ -535,6 +535,18 @@ func (m *MockLoop) EXPECT() *MockLoopMockRecorder {
 	return m.recorder
 }
 
+// Flush mocks base method.
+func (m *MockLoop) Flush() {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "Flush")
+}
+
+// Flush indicates an expected call of Flush.
+func (mr *MockLoopMockRecorder) Flush() *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Flush", reflect.TypeOf((*MockLoop)(nil).Flush))
+}
+
 // Submit mocks base method.
 func (m *MockLoop) Submit(fn func()) bool {
 	m.ctrl.T.Helper()
