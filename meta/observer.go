@@ -1,6 +1,10 @@
 package meta
 
-import "github.com/benchfs/benchfs/internal/inode"
+import (
+	"slices"
+
+	"github.com/benchfs/benchfs/internal/inode"
+)
 
 // Observer is told of what happens to inodes and names, before anybody is answered who could know of it. Its methods are called on the shard's thread
 // and must not change the shard.
@@ -21,11 +25,38 @@ func (s *Shard) observe(r *record, ended []inode.TxOp) {
 	switch r.kind {
 	case recCreate, recSetAttr, recMtimeMax, recExtend, recAppend, recTruncate, recTruncateBegin, recTruncateEnd, recAddRun:
 		s.tell(s.nodes.get(r.ino))
-	case recApply, recPrepare:
+	case recApply:
+		for i := range r.ops {
+			if op := &r.ops[i]; touchesInode(op) && !slices.Contains(r.drops, op.Ino) {
+				s.tell(s.nodes.get(op.Ino))
+			}
+		}
+	case recPrepare:
 		s.tellAll(r.ops)
 	case recCommit, recAbort, recTxDecide:
 		s.tellAll(ended)
 	}
+}
+
+// warn tells, of a change that is about to be made, what must not be believed any more by those who are answered before it is made.
+func (s *Shard) warn(ops []inode.TxOp) {
+	for i := range ops {
+		switch op := &ops[i]; {
+		case op.Kind == inode.TxRemoveEntry, op.Kind == inode.TxReplaceEntry:
+			s.observer.NameChanged(op.Parent, op.Name)
+		case touchesInode(op):
+			s.observer.InodeVoid(op.Ino)
+		}
+	}
+}
+
+// touchesInode reports whether a step changes an inode.
+func touchesInode(op *inode.TxOp) bool {
+	switch op.Kind {
+	case inode.TxAddEntry, inode.TxRemoveEntry, inode.TxReplaceEntry, inode.TxRenameLock:
+		return false
+	}
+	return true
 }
 
 func (s *Shard) tellAll(ops []inode.TxOp) {

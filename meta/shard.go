@@ -131,6 +131,7 @@ type Shard struct {
 	rec     record    // the record of the current change, likewise
 	name    []byte    // in it, if the change is a new name
 	target  []byte    // likewise
+	ops     []inode.TxOp
 }
 
 // Open brings up the shard from its log, or makes a new one: on shard 0 with the root directory.

@@ -16,13 +16,43 @@ func (s *Shard) Apply(r ReqID, ops []inode.TxOp) error {
 	if _, done := s.Done(r); done {
 		return nil
 	}
+	if err := s.BeginApply(r, ops); err != nil {
+		return err
+	}
+	return s.Settle()
+}
+
+// BeginApply is Apply for a request that is not remembered, up to where the answer is certain. The caller may answer, and must call Settle before
+// anything else of the shard, as with BeginCreate.
+func (s *Shard) BeginApply(r ReqID, ops []inode.TxOp) error {
 	if err := s.checkOps(0, ops); err != nil {
 		return err
 	}
 	rec := s.start(recApply)
-	rec.ops, rec.req = ops, r
+	rec.ops, rec.req = s.keep(ops), r
 	rec.drops = s.dropsAfter(rec.drops, ops, true)
-	return s.commit(rec)
+	if err := s.record(rec); err != nil {
+		return err
+	}
+	if s.observer != nil {
+		s.warn(ops)
+	}
+	return nil
+}
+
+// keep copies steps to where they last until Settle.
+func (s *Shard) keep(ops []inode.TxOp) []inode.TxOp {
+	s.ops, s.name = append(s.ops[:0], ops...), s.name[:0]
+	for i := range ops {
+		s.name = append(s.name, ops[i].Name...)
+	}
+	at := 0
+	for i := range s.ops {
+		length := len(s.ops[i].Name)
+		s.ops[i].Name = s.name[at:][:length:length]
+		at += length
+	}
+	return s.ops
 }
 
 // Prepare checks the steps, logs them and holds what they touch until Commit or Abort. Preparing the same again is fine.

@@ -72,10 +72,34 @@ func (s *Shard) deleteFile(r *rpc.Request) error {
 		}
 		m.Ino = e.Ino
 	}
+	remove := inode.TxOp{Kind: inode.TxRemoveEntry, Parent: m.Parent, Name: m.Name, Ino: m.Ino}
+	unlink := inode.TxOp{Kind: inode.TxUnlinkInode, Ino: m.Ino}
+	if m.Ino.Shard() == s.o.Peer.Shard {
+		return s.runHere(r, []inode.TxOp{remove, unlink})
+	}
 	p := newPlan()
-	p.add(s.o.Peer.Shard, inode.TxOp{Kind: inode.TxRemoveEntry, Parent: m.Parent, Name: m.Name, Ino: m.Ino})
-	p.add(m.Ino.Shard(), inode.TxOp{Kind: inode.TxUnlinkInode, Ino: m.Ino})
+	p.add(s.o.Peer.Shard, remove)
+	p.add(m.Ino.Shard(), unlink)
 	return s.run(r, p)
+}
+
+// runHere executes steps on this shard and answers r: one log record. Memory is brought up to date while the answer is on its way.
+func (s *Shard) runHere(r *rpc.Request, steps []inode.TxOp) error {
+	id := reqID(r)
+	if _, done := s.o.Meta.Done(id); done {
+		s.ok(r, nil)
+		return nil
+	}
+	if err := s.o.Meta.BeginApply(id, steps); err != nil {
+		return err
+	}
+	s.ok(r, nil)
+	s.loop.Flush()
+	if err := s.o.Meta.Settle(); err != nil {
+		s.log.Error("a change is in the log and not in memory", "error", err)
+	}
+	s.purge()
+	return nil
 }
 
 func (s *Shard) removeDir(r *rpc.Request) error {
@@ -172,20 +196,15 @@ func (s *Shard) rename(r *rpc.Request) error {
 	return s.run(r, p)
 }
 
-// run executes a plan and answers r. On this shard alone it is one log record; otherwise a coordinator takes over.
+// run executes a plan and answers r. If this shard is not alone in it, a coordinator takes over.
 func (s *Shard) run(r *rpc.Request, p *plan) error {
+	participants := p.shards()
+	if len(participants) == 1 && participants[0] == s.o.Peer.Shard && p.check == nil {
+		return s.runHere(r, p.steps[s.o.Peer.Shard])
+	}
 	id := reqID(r)
 	if _, ok := s.o.Meta.Done(id); ok {
 		s.ok(r, nil)
-		return nil
-	}
-	participants := p.shards()
-	if len(participants) == 1 && participants[0] == s.o.Peer.Shard && p.check == nil {
-		if err := s.o.Meta.Apply(id, p.steps[s.o.Peer.Shard]); err != nil {
-			return err
-		}
-		s.ok(r, nil)
-		s.purge()
 		return nil
 	}
 	tx := s.o.Meta.NewTx()

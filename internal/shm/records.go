@@ -47,9 +47,15 @@ func (b *Board) ShowsRecord(number, first uint64) bool {
 
 // VoidRecord takes a fact off its record, if it is there.
 func (b *Board) VoidRecord(number, first uint64) {
-	if b.ShowsRecord(number, first) {
-		b.PutRecord(number, &[RecordWords]uint64{})
+	if !b.ShowsRecord(number, first) {
+		return
 	}
+	at := recordAt(number)
+	head := word(b.records, at)
+	before := atomic.LoadUint64(head)
+	atomic.StoreUint64(head, before|1)
+	atomic.StoreUint64(word(b.records, at+8), 0)
+	atomic.StoreUint64(head, before&^0xffffffff|uint64(uint32(before|1)+1))
 }
 
 // Record reads the record of a fact. false: it shows nothing. Whether it is of that fact, words[0] tells.
