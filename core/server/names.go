@@ -43,23 +43,22 @@ func (s *Shard) found(r *rpc.Request, e meta.Entry, m *rpc.Lookup, created bool)
 	answer := rpc.EntryReply{Ino: e.Ino, Kind: e.Kind, Created: created}
 	if e.Ino.Shard() == s.o.Peer.Shard {
 		var err error
-		if m.Open && e.Kind == inode.File {
-			answer.Attr, err = s.o.Meta.OpenHandle(r.Header.Client, e.Ino, m.Handle)
-			answer.Opened = err == nil
-		} else {
-			answer.Attr, err = s.o.Meta.Attr(e.Ino)
-		}
-		if err != nil {
+		if answer.Attr, err = s.o.Meta.Attr(e.Ino); err != nil {
 			return err
 		}
-		answer.HasAttr = true
+		answer.HasAttr, answer.Opened = true, m.Open && e.Kind == inode.File
 		s.watcher.show(&answer.Attr)
 		if answer.Opened && answer.Attr.Size > 0 {
 			answer.Place = s.place(e.Ino, 0, answer.Attr.TruncGen, m.Share)
 		}
 	}
+	client, handle := r.Header.Client, m.Handle
 	s.body = answer.AppendTo(s.body[:0])
 	s.ok(r, s.body)
+	if answer.Opened { // as Attr was not refused, this is not
+		s.loop.Flush()
+		_, _ = s.o.Meta.OpenHandle(client, e.Ino, handle)
+	}
 	return nil
 }
 
@@ -306,17 +305,32 @@ func (s *Shard) releaseHandles(r *rpc.Request) error {
 	if err := m.Decode(r.Body); err != nil {
 		return err
 	}
+	told := true // nobody can see whether a handle is there, but everybody when a file was changed
 	for _, h := range m.Handles {
 		if err := s.here(h.Ino); err != nil {
 			return err
 		}
+		told = told && h.Mtime == 0
 	}
+	client := r.Header.Client
+	if told {
+		s.ok(r, nil)
+		s.loop.Flush()
+	}
+	var failed error
 	for _, h := range m.Handles {
-		if err := s.o.Meta.ReleaseHandle(r.Header.Client, h.Ino, h.Handle, h.Mtime); err != nil {
-			return err
+		if err := s.o.Meta.ReleaseHandle(client, h.Ino, h.Handle, h.Mtime); err != nil {
+			failed = err
 		}
 	}
-	s.ok(r, nil)
+	switch {
+	case !told && failed != nil:
+		return failed
+	case !told:
+		s.ok(r, nil)
+	case failed != nil:
+		s.log.Error("closed files that have no name stay until their client's session ends", "error", failed)
+	}
 	s.purge()
 	return nil
 }
