@@ -1,8 +1,12 @@
 /* open.c: opening and closing, duplicates, fcntl. */
 #include "preload.h"
 
+#include <dlfcn.h>
+#include <gnu/libc-version.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
+#include <sys/single_threaded.h>
+#include <sys/syscall.h>
 
 /* The mode is there when a file may be made. */
 static int needs_mode(int flags)
@@ -119,7 +123,7 @@ static __attribute__((noinline)) int open_slow(int dirfd, const char *path, int 
     return outside ? REAL(openat)(w.fd, w.path, flags, mode) : fd;
 }
 
-static inline __attribute__((always_inline)) int open_at(int dirfd, const char *path, int flags, mode_t mode)
+static __attribute__((noinline)) int open_checked(int dirfd, const char *path, int flags, mode_t mode)
 {
     int outside = LIKELY(bp_surely_outside(dirfd, path));
     if (UNLIKELY(bp_may_be_name(path))) {
@@ -137,6 +141,61 @@ static inline __attribute__((always_inline)) int open_at(int dirfd, const char *
         bp_detach(fd); /* a number that something closed behind our back */
     return UNLIKELY(path[0] >= '0' && path[0] <= '9') ? open_number(dirfd, path, flags, fd) : fd;
 }
+
+#ifdef __x86_64__
+/* 1: the openat behind us is libc's own. -1: it is another library's. 0: not known yet. */
+static atomic_int libc_is_next BP_NEAR;
+
+static __attribute__((noinline)) int open_first(int dirfd, const char *path, int flags, mode_t mode)
+{
+    Dl_info next, libc;
+    int own = dladdr((void *)REAL(openat), &next) != 0 && dladdr((void *)gnu_get_libc_version, &libc) != 0 &&
+              next.dli_fbase == libc.dli_fbase;
+    atomic_store_explicit(&libc_is_next, own ? 1 : -1, memory_order_relaxed);
+    return open_checked(dirfd, path, flags, mode);
+}
+
+static __attribute__((noinline)) int open_failed(int dirfd, const char *path, int flags, mode_t mode, int error)
+{
+    errno = error;
+    return open_slow(dirfd, path, flags, mode, 1);
+}
+
+static __attribute__((noinline)) int open_detached(int fd)
+{
+    bp_detach(fd);
+    return fd;
+}
+
+/*
+ * A function between a program and libc costs more than what it does: processors predict returns badly after a system call, and there is one
+ * more. So where libc would do nothing but the system call, in a process with one thread, it is made here, for paths that are outside by
+ * their first two letters.
+ */
+static inline __attribute__((always_inline)) int open_at(int dirfd, const char *path, int flags, mode_t mode)
+{
+    int own = atomic_load_explicit(&libc_is_next, memory_order_relaxed);
+    if (UNLIKELY(own <= 0 || !__libc_single_threaded))
+        return own == 0 ? open_first(dirfd, path, flags, mode) : open_checked(dirfd, path, flags, mode);
+    if (UNLIKELY(path == NULL || path[0] != '/' || path[1] == bp_settings.prefix[1] || !bp_is_plain(path) ||
+                 bp_may_be_name(path)))
+        return open_checked(dirfd, path, flags, mode);
+    long rc = SYS_openat;
+    register long mode_ __asm__("r10") = mode;
+    __asm__ volatile("syscall"
+                     : "+a"(rc)
+                     : "D"((long)dirfd), "S"(path), "d"((long)flags), "r"(mode_)
+                     : "rcx", "r11", "memory");
+    if (UNLIKELY(rc < 0))
+        return open_failed(dirfd, path, flags, mode, (int)-rc);
+    return bp_is_active() ? open_detached((int)rc) : (int)rc;
+}
+#else
+static inline int open_at(int dirfd, const char *path, int flags, mode_t mode)
+{
+    return open_checked(dirfd, path, flags, mode);
+}
+#endif
 
 __attribute__((hot)) int bp_open(const char *path, int flags, mode_t mode)
 {
