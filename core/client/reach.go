@@ -235,6 +235,7 @@ type grant struct {
 
 // grants are the places known of one inode's chunks. Lookups take no lock.
 type grants struct {
+	first atomic.Pointer[grant] // of chunk 0, the only one of most files
 	mu    sync.Mutex
 	pages atomic.Pointer[[]*grantPage]
 }
@@ -248,6 +249,9 @@ const (
 type grantPage [1 << grantPageBits]atomic.Pointer[grant]
 
 func (t *grants) get(chunk uint64) *grant {
+	if chunk == 0 {
+		return t.first.Load()
+	}
 	pages := t.pages.Load()
 	if pages == nil || chunk>>grantPageBits >= uint64(len(*pages)) {
 		return nil
@@ -260,7 +264,11 @@ func (t *grants) get(chunk uint64) *grant {
 }
 
 func (t *grants) put(chunk uint64, g *grant) {
-	if chunk >= maxGrantChunk {
+	switch {
+	case chunk == 0:
+		t.first.Store(g)
+		return
+	case chunk >= maxGrantChunk:
 		return
 	}
 	t.mu.Lock()
