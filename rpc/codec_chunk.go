@@ -92,13 +92,13 @@ func (m *WrittenReply) Decode(b []byte) error {
 
 // AppendTo appends the encoding of m to b.
 func (m *BeginWriteReply) AppendTo(b []byte) []byte {
-	return appendPlace(b, &m.Place)
+	return appendFlag(appendPlace(b, &m.Place), m.Bare)
 }
 
 // Decode reads m from the whole of b.
 func (m *BeginWriteReply) Decode(b []byte) error {
 	d := decoder{rest: b}
-	*m = BeginWriteReply{Place: d.place()}
+	*m = BeginWriteReply{Place: d.place(), Bare: d.flag()}
 	return d.end()
 }
 

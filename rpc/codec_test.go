@@ -51,7 +51,7 @@ func messages() []message {
 		&WriteChunk{Ino: 1, Chunk: 2, Offset: 3, Length: 4, Gen: 5, ChunkBits: 16, Share: true, End: 6},
 		&WrittenReply{Place: place},
 		&WrittenReply{HasAttr: true, Attr: attr, Place: Place{Held: true, Slot: 1, Serial: 2, Segment: 3, Offset: 4, Bytes: 5}},
-		&BeginWriteReply{Place: place},
+		&BeginWriteReply{Place: place, Bare: true},
 		&EndWrite{Ref: 1, Commit: true, Ino: 2, End: 3, Gen: 4},
 		&Lock{
 			Op: LockWait, Kind: LockFile, Type: LockNone, Ino: 1, Owner: 2, Holder: 3, Start: 4, End: MaxLockEnd, PID: 5, Lease: 6, Ticket: 7,

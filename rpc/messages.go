@@ -145,7 +145,10 @@ type WrittenReply struct {
 // BeginWriteReply says where an attached client puts the bytes of a write. The request carries an operation number (Header.Op), which is the
 // write's name from then on; repeating the request finds the same write. Its room is kept until EndWrite names it, its time is over, or the
 // client is gone.
-type BeginWriteReply struct{ Place Place }
+type BeginWriteReply struct {
+	Place Place
+	Bare  bool // there are no pages yet: the bytes go to the segment file by pwrite, not through a mapping
+}
 
 // EndWrite ends what BeginWrite began: the bytes are in place and count from now on, or (Commit false) never will. EIDRM if the shard does not
 // know the write (any more): the bytes do not count. End and Gen as in WriteChunk.

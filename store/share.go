@@ -40,6 +40,9 @@ type Shareable interface {
 	SegmentFiles() SegmentFiles
 	// PlaceOf is the place of a chunk; false when there is no such chunk in this generation, or no slot is free.
 	PlaceOf(ino, chunk uint64, gen uint32) (Place, bool)
+	// BeginBare is Begin for another process that will put the bytes where they belong. bare: there is no page for some of them yet, and the
+	// process must write them to the file, which makes the pages, not through a mapping. That may fail with ENOSPC.
+	BeginBare(ino, chunk uint64, off, n uint32, gen uint32, chunkBits uint8) (w Write, bare bool, err error)
 	// PlaceOfWrite is the place of the chunk that a Write in progress is for.
 	PlaceOfWrite(w Write) (Place, bool)
 }

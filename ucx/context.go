@@ -16,6 +16,13 @@ import (
 	"github.com/benchfs/benchfs/rpc"
 )
 
+// bfs.h and package rpc describe the same frames: what differs does not compile.
+const (
+	_ = uint(rpc.ProtocolVersion-C.BFS_VERSION) + uint(C.BFS_VERSION-rpc.ProtocolVersion)
+	_ = uint(rpc.HeaderBytes-C.BFS_HEADER_BYTES) + uint(C.BFS_HEADER_BYTES-rpc.HeaderBytes)
+	_ = uint(rpc.HeaderBytes+rpc.MaxBody-C.BFS_FRAME_BYTES) + uint(C.BFS_FRAME_BYTES-rpc.HeaderBytes-rpc.MaxBody)
+)
+
 // Defaults of Config.
 const (
 	DefaultRendezvousBytes    = 32 << 10

@@ -347,8 +347,9 @@ func (g *grant) overwrite(p []byte, off uint32) (ok bool) {
 	return ok
 }
 
-// fill puts p where a write that was begun has its room. ok is false when the place does not hold any more.
-func (g *grant) fill(p []byte, off uint32) (ok bool) {
+// fill puts p where a write that was begun has its room: bare room only by writing to the file. ok is false when the place does not hold any
+// more, or the file cannot take it.
+func (g *grant) fill(p []byte, off uint32, bare bool) (ok bool) {
 	use, ok := g.reach.view.Enter()
 	if !ok {
 		return false
@@ -356,6 +357,9 @@ func (g *grant) fill(p []byte, off uint32) (ok bool) {
 	defer use.Leave()
 	if _, ok := g.reach.view.Present(g.slot, g.serial); !ok || uint64(off)+uint64(len(p)) > uint64(g.bytes) {
 		return false
+	}
+	if bare {
+		return g.segment.WriteFile(p, g.off+uint64(off)) == nil
 	}
 	return g.segment.Write(p, g.off+uint64(off)) == nil
 }

@@ -23,6 +23,7 @@ import (
 // begunWrite is a write whose bytes a client is putting in place.
 type begunWrite struct {
 	write   store.Write
+	bare    bool
 	expires time.Time // whoever began it has given up by then
 }
 
@@ -102,7 +103,7 @@ func (s *Shard) beginWrite(r *rpc.Request) error {
 			return errors.WithStack(syscall.EAGAIN)
 		}
 		var err error
-		if b.write, err = s.shared.Begin(uint64(m.Ino), m.Chunk, m.Offset, m.Length, m.Gen, m.ChunkBits); err != nil {
+		if b.write, b.bare, err = s.shared.BeginBare(uint64(m.Ino), m.Chunk, m.Offset, m.Length, m.Gen, m.ChunkBits); err != nil {
 			return err
 		}
 		s.spaceTaken()
@@ -115,7 +116,7 @@ func (s *Shard) beginWrite(r *rpc.Request) error {
 	}
 	b.expires = time.Now().Add(2 * patience(r))
 	s.begun[id] = b
-	answer := rpc.BeginWriteReply{Place: place}
+	answer := rpc.BeginWriteReply{Place: place, Bare: b.bare}
 	s.body = answer.AppendTo(s.body[:0])
 	s.ok(r, s.body)
 	return nil

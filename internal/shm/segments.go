@@ -169,6 +169,11 @@ func (s *Segment) Write(p []byte, off uint64) error {
 		copy(s.memory[off:], p)
 		return nil
 	}
+	return s.WriteFile(p, off)
+}
+
+// WriteFile is Write where pages are still to be made: ENOSPC, and not a SIGBUS, when the system has none.
+func (s *Segment) WriteFile(p []byte, off uint64) error {
 	for len(p) > 0 {
 		n, err := unix.Pwrite(s.fd, p, int64(off))
 		switch {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -22,7 +23,8 @@ type segmentFiles struct {
 	segments map[int]*segment
 	closed   bool
 
-	hugeKnown, hugeSeen bool // the owner's: see huge
+	pages  atomic.Int32 // see huge
+	onDisk bool         // the owner's: segments are not on tmpfs
 }
 
 type segment struct {
@@ -50,6 +52,7 @@ func (f *segmentFiles) Map(i int, bytes int64) ([]byte, bool, error) {
 	if err != nil {
 		return nil, false, errors.Join(err, syscall.Close(s.fd))
 	}
+	f.onDisk = f.onDisk || !s.tmpfs
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.segments == nil {
@@ -61,42 +64,60 @@ func (f *segmentFiles) Map(i int, bytes int64) ([]byte, bool, error) {
 
 // Prepare implements extent.Backing.
 func (f *segmentFiles) Prepare(i int, off, n int64) error {
-	s := f.segments[i]         // only the owner changes the map, and that is who calls
-	if s.tmpfs && f.populate { // before it is allocated: fallocate takes small pages whatever the mapping asks for
-		extent.Touch(s.mapping.Bytes[off : off+n])
+	s := f.segments[i] // only the owner changes the map, and that is who calls
+	if f.touch(s, off, n) {
+		return nil
 	}
 	if err := extent.Allocate(s.fd, off, n); err != nil {
 		return fserr.New("allocate", s.path, fserr.Errno(err), err)
 	}
 	if !s.tmpfs && f.populate {
-		extent.Touch(s.mapping.Bytes[off : off+n])
+		_ = extent.Touch(s.mapping.Bytes[off : off+n]) // what could go wrong is a disk that cannot be read
 	}
 	return nil
+}
+
+// touch makes the pages of a range of a tmpfs file by touching them: unlike fallocate that gives huge pages where the mapping asks for
+// them, and does not keep writers of the file waiting. false: it is to be allocated, which also tells why that does not work.
+func (f *segmentFiles) touch(s *segment, off, n int64) bool {
+	return s.tmpfs && f.populate && extent.Touch(s.mapping.Bytes[off:off+n]) == nil
+}
+
+var _ extent.PiecemealBacking = (*segmentFiles)(nil)
+
+// Piecemeal implements extent.PiecemealBacking: on tmpfs with small pages a page is found, and filled without being cleared first, in one go when it
+// is written to. Disks want their blocks allocated in larger pieces; huge pages are given to mappings only.
+func (f *segmentFiles) Piecemeal() bool {
+	return !f.onDisk && !f.huge() && f.pages.Load() == smallPages
 }
 
 var _ extent.BesideBacking = (*segmentFiles)(nil)
 
 // PrepareBeside implements extent.BesideBacking, where the kernel can do it without writing.
 func (f *segmentFiles) PrepareBeside(i int, off, n int64) error {
+	err := f.prepareBeside(i, off, n)
+	if err == nil {
+		f.huge() // now that it takes little time to tell
+	}
+	return err
+}
+
+func (f *segmentFiles) prepareBeside(i int, off, n int64) error {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	s := f.segments[i]
 	if s == nil {
 		return syscall.EBADF // closed
 	}
-	if s.tmpfs && f.populate { // see Prepare
-		extent.Touch(s.mapping.Bytes[off : off+n])
+	if f.touch(s, off, n) {
+		return activate(s.fd, off, n)
 	}
 	if err := extent.RetryEINTR(func() error { return syscall.Fallocate(s.fd, 0, off, n) }); err != nil {
 		return err
 	}
-	switch {
-	case !f.populate:
-		return nil
-	case s.tmpfs:
-		return activate(s.fd, off, n)
+	if !s.tmpfs && f.populate {
+		return extent.Touch(s.mapping.Bytes[off : off+n])
 	}
-	extent.Touch(s.mapping.Bytes[off : off+n])
 	return nil
 }
 

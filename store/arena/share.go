@@ -16,14 +16,25 @@ func (s *Store) SegmentFiles() store.SegmentFiles {
 	return store.SegmentFiles{Prefix: s.files.prefix, Bytes: s.SegmentBytes(), Huge: s.files.huge()}
 }
 
+// What segmentFiles.pages says.
+const (
+	unknownPages = iota
+	smallPages
+	hugePages
+)
+
 // huge reports whether the kernel gave the segments huge pages: it looks at the first one that has pages at all. What is on
-// one medium is alike.
+// one medium is alike. To look takes milliseconds once there are many pages.
 func (f *segmentFiles) huge() bool {
+	if known := f.pages.Load(); known != unknownPages {
+		return known == hugePages
+	}
+	if !f.hugePages {
+		f.pages.Store(smallPages)
+		return false
+	}
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	if f.hugeKnown || !f.hugePages {
-		return f.hugeSeen
-	}
 	for _, s := range f.segments {
 		if s.mapping == nil || len(s.mapping.Bytes) == 0 {
 			continue
@@ -32,10 +43,14 @@ func (f *segmentFiles) huge() bool {
 		if resident == 0 {
 			continue
 		}
-		f.hugeKnown, f.hugeSeen = true, huge >= resident/2
+		if huge >= resident/2 {
+			f.pages.Store(hugePages)
+			return true
+		}
+		f.pages.Store(smallPages)
 		break
 	}
-	return f.hugeSeen
+	return false
 }
 
 // smaps finds in /proc/self/smaps (proc(5)) how much of the mapping at an address is resident, and how much of that in huge pages: kB.

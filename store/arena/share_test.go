@@ -88,15 +88,33 @@ func (m *shared) random(n int) []byte {
 func (m *shared) write(ino, chunk uint64) {
 	off := m.rng.IntN(1 << shareBits)
 	data := m.random(1 + m.rng.IntN(min(20_000, 1<<shareBits-off)))
-	w, err := m.s.Begin(ino, chunk, uint32(off), uint32(len(data)), m.gens[ino], shareBits)
+	outside := m.rng.IntN(2) == 0
+	begin := m.s.Begin
+	bare := false
+	if outside {
+		begin = func(ino, chunk uint64, off, n uint32, gen uint32, chunkBits uint8) (w store.Write, err error) {
+			w, bare, err = m.s.BeginBare(ino, chunk, off, n, gen, chunkBits)
+			return w, err
+		}
+	}
+	w, err := begin(ino, chunk, uint32(off), uint32(len(data)), m.gens[ino], shareBits)
 	m.check(err)
 	place, ok := m.s.PlaceOfWrite(w)
-	if m.rng.IntN(2) == 0 && ok {
+	switch {
+	case outside && ok:
 		m.known = append(m.known, told{ino, chunk, place})
 		segment, err := m.segments.Get(place.Segment)
 		m.check(err)
-		m.check(segment.Write(data, place.Offset+uint64(off)))
-	} else {
+		put := segment.Write
+		if bare {
+			put = segment.WriteFile
+		}
+		m.check(put(data, place.Offset+uint64(off)))
+	case outside:
+		m.s.Abort(w)
+		m.adopt(ino, chunk, off, len(data))
+		return
+	default:
 		copy(w.Data, data)
 	}
 	if m.rng.IntN(6) == 0 {

@@ -48,10 +48,10 @@ func (m *Mapping) Unmap() error {
 
 // Touch makes the page tables of a range that is backed by space, so that the first stores to it take no page faults. Best effort: where
 // the kernel does not know how (before 5.14), the faults come later.
-func Touch(memory []byte) {
+func Touch(memory []byte) error {
 	for {
 		if err := unix.Madvise(memory, unix.MADV_POPULATE_WRITE); err != unix.EINTR && err != unix.EAGAIN {
-			return
+			return err
 		}
 	}
 }

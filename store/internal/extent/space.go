@@ -17,17 +17,27 @@ type Backing interface {
 	Close() error
 }
 
-// Preparing goes in steps of a huge page.
+// Preparing goes in steps of a huge page, and in grains where space is prepared as it is needed.
 const (
-	stepBits  = 21
-	stepBytes = 1 << stepBits
-	stepPages = 1 << (stepBits - pageBits)
+	stepBits   = 21
+	stepBytes  = 1 << stepBits
+	stepPages  = 1 << (stepBits - pageBits)
+	grainBits  = 16
+	grainPages = 1 << (grainBits - pageBits)
+	stepGrains = 1 << (stepBits - grainBits)
 )
 
 // BesideBacking is a Backing that can prepare beside its owner, and beside others who write to the range: not a byte changes.
 type BesideBacking interface {
 	Backing
 	PrepareBeside(segment int, off, n int64) error
+}
+
+// PiecemealBacking is a Backing that may say, of mapped segments, that their pages are best made when somebody writes to the file: to find and clear
+// them first would only be more work.
+type PiecemealBacking interface {
+	Backing
+	Piecemeal() bool
 }
 
 // space is the address range of all extents: pages of segments, some of them mapped and prepared.
@@ -37,20 +47,46 @@ type space struct {
 	segments    [][]byte
 	old         []bool // segments with contents from an earlier run: nothing in them is known to be zeros
 	buddy       buddy
-	prepared    []uint64 // one bit a step
-	steps       int      // bits set in prepared
-	aheadBytes  int64    // how much is to be prepared beyond what is in use
-	ahead       bool     // a step is being prepared beside the owner
-	searched    int      // blocks when there was nothing left to prepare, or it could not be
+	prepared    grains
+	known       grains // prepared, or given out to be prepared by who writes there
+	knownGrains int    // in known
+	firstStep   uint32 // all steps before it are known
+	aheadBytes  int64  // how much is to be prepared beyond what is in use
+	ahead       bool   // a step is being prepared beside the owner
+	searched    int    // blocks when there was nothing left to prepare, or it could not be
 }
 
-// take finds 1 << order pages that can be written without a fault. fresh: they are zeros.
+// grains is a set of grains by number.
+type grains []uint64
+
+func (g grains) has(i uint32) bool { return int(i/64) < len(g) && g[i/64]&(1<<(i%64)) != 0 }
+
+// hasStep reports whether all grains of a step are there.
+func (g grains) hasStep(step uint32) bool {
+	i := step * stepGrains
+	return int(i/64) < len(g) && uint32(g[i/64]>>(i%64)) == 1<<stepGrains-1
+}
+
+// add reports whether the grain is new.
+func (g *grains) add(i uint32) bool {
+	for int(i/64) >= len(*g) {
+		*g = append(*g, 0)
+	}
+	word, bit := &(*g)[i/64], uint64(1)<<(i%64)
+	if *word&bit != 0 {
+		return false
+	}
+	*word |= bit
+	return true
+}
+
+// take finds 1 << order pages. fresh: they are zeros. Who writes there says so first (writable).
 func (s *space) take(order uint8) (page uint32, fresh bool, err error) {
 	page, ok := s.buddy.take(order)
 	if !ok {
 		return 0, false, syscall.ENOSPC
 	}
-	if err := s.ready(page, order); err != nil {
+	if err := s.claim(page, order); err != nil {
 		s.buddy.give(page, order)
 		return 0, false, err
 	}
@@ -62,7 +98,7 @@ func (s *space) grow(page uint32, order, to uint8) bool {
 	if !s.buddy.grow(page, order, to) {
 		return false
 	}
-	if s.ready(page, to) != nil {
+	if s.claim(page, to) != nil {
 		for to > order {
 			upper := s.buddy.halve(page, to)
 			to--
@@ -74,12 +110,19 @@ func (s *space) grow(page uint32, order, to uint8) bool {
 	return true
 }
 
-// ready maps and prepares what a run needs.
-func (s *space) ready(page uint32, order uint8) error {
+// claim maps what a run needs, and prepares it unless that is better left to who writes there.
+func (s *space) claim(page uint32, order uint8) error {
 	if _, err := s.segment(page); err != nil {
 		return err
 	}
-	last := (page + 1<<order - 1) / stepPages
+	pages := uint32(1) << order
+	if s.piecemeal() {
+		for i := page / grainPages; i <= (page+pages-1)/grainPages; i++ {
+			s.know(i)
+		}
+		return nil
+	}
+	last := (page + pages - 1) / stepPages
 	for step := page / stepPages; step <= last; step++ {
 		if err := s.prepare(step); err != nil {
 			return err
@@ -88,34 +131,104 @@ func (s *space) ready(page uint32, order uint8) error {
 	return nil
 }
 
-// knowStep makes room for a step's bit.
-func (s *space) knowStep(step uint32) {
-	for int(step/64) >= len(s.prepared) {
-		s.prepared = append(s.prepared, 0)
+func (s *space) piecemeal() bool {
+	b, can := s.backing.(PiecemealBacking)
+	return can && b.Piecemeal()
+}
+
+// bare reports whether bytes [from, to) of a run are better written to the file than to its mapping: not all of their pages exist.
+func (s *space) bare(page, from, to uint32) bool {
+	return !s.isWritable(page, from, to) && s.piecemeal()
+}
+
+func (s *space) isWritable(page, from, to uint32) bool {
+	first, last := grainsOf(page, from, to)
+	for i := first; i <= last; i++ {
+		if !s.prepared.has(i) {
+			return false
+		}
+	}
+	return true
+}
+
+// grainsOf are the grains of bytes [from, to) of a run; to > from.
+func grainsOf(page, from, to uint32) (first, last uint32) {
+	return (page + from>>pageBits) / grainPages, (page + (to-1)>>pageBits) / grainPages
+}
+
+// wrote notes that all of bytes [from, to) of a run have pages: they were written to the file.
+func (s *space) wrote(page, from, to uint32) {
+	const grainBytes = 1 << grainBits
+	from, to = page<<pageBits&(grainBytes-1)+from, page<<pageBits&(grainBytes-1)+to // as of the run's first grain
+	for at := (from + grainBytes - 1) &^ (grainBytes - 1); at+grainBytes <= to; at += grainBytes {
+		s.prepared.add(page/grainPages + at>>grainBits)
+	}
+}
+
+// writable makes sure that stores to bytes [from, to) of a run find pages.
+func (s *space) writable(page, from, to uint32) error {
+	if to <= from || s.isWritable(page, from, to) {
+		return nil
+	}
+	first, last := grainsOf(page, from, to)
+	for i := first; i <= last; i++ {
+		end := i
+		for end <= last && !s.prepared.has(end) {
+			end++
+		}
+		if end == i {
+			continue
+		}
+		segment, off := s.pagePlace(i * grainPages)
+		if err := s.backing.Prepare(segment, off, int64(end-i)<<grainBits); err != nil {
+			return err
+		}
+		for ; i < end; i++ {
+			s.prepared.add(i)
+			s.know(i)
+		}
+	}
+	return nil
+}
+
+func (s *space) know(grain uint32) {
+	if s.known.add(grain) {
+		s.knownGrains++
 	}
 }
 
 func (s *space) prepare(step uint32) error {
-	s.knowStep(step)
-	bit := uint64(1) << (step % 64)
-	if s.prepared[step/64]&bit != 0 {
+	if s.prepared.hasStep(step) {
 		return nil
 	}
-	segment, off := s.stepPlace(step)
+	segment, off := s.pagePlace(step * stepPages)
 	if err := s.backing.Prepare(segment, off, stepBytes); err != nil {
 		return err
 	}
-	s.prepared[step/64] |= bit
-	s.steps++
+	s.stepPrepared(step)
 	return nil
 }
 
+func (s *space) stepPrepared(step uint32) {
+	for i := step * stepGrains; i < (step+1)*stepGrains; i++ {
+		s.prepared.add(i)
+		s.know(i)
+	}
+}
+
 // reserve is how much is prepared and not in use: bytes.
-func (s *space) reserve() int64 { return int64(s.steps)<<stepBits - int64(s.buddy.taken)<<pageBits }
+func (s *space) reserve() int64 {
+	return int64(s.knownGrains)<<grainBits - int64(s.buddy.taken)<<pageBits
+}
 
 // low reports whether the reserve should be filled up.
 func (s *space) low() bool {
 	return s.reserve() < s.aheadBytes*3/4 && !s.ahead && s.searched != len(s.buddy.blocks)+1
+}
+
+// full reports whether nothing is left to prepare now.
+func (s *space) full() bool {
+	return s.reserve() >= s.aheadBytes || s.searched == len(s.buddy.blocks)+1
 }
 
 // nextStep finds the step, not prepared yet, that the allocator will reach next, and maps its segment.
@@ -124,19 +237,13 @@ func (s *space) nextStep() (step uint32, ok bool) {
 		return 0, false
 	}
 	limit := uint32(min(uint64(len(s.buddy.blocks)+1)<<maxOrder+uint64(s.aheadBytes)>>pageBits, s.buddy.capacity) / stepPages)
-	for step := uint32(0); step < limit; step++ {
-		word := step / 64
-		if int(word) < len(s.prepared) && s.prepared[word] == ^uint64(0) {
-			step |= 63
-			continue
+	for s.firstStep < limit && s.known.hasStep(s.firstStep) {
+		s.firstStep++
+	}
+	if s.firstStep < limit {
+		if _, err := s.segment(s.firstStep * stepPages); err == nil {
+			return s.firstStep, true
 		}
-		if int(word) < len(s.prepared) && s.prepared[word]&(1<<(step%64)) != 0 {
-			continue
-		}
-		if _, err := s.segment(step * stepPages); err == nil {
-			return step, true
-		}
-		break
 	}
 	s.giveUpAhead()
 	return 0, false
@@ -167,24 +274,21 @@ func (s *space) planAhead() (work func() error, done func(error)) {
 		return nil, nil
 	}
 	s.ahead = true
-	s.knowStep(step)
-	segment, off := s.stepPlace(step)
+	segment, off := s.pagePlace(step * stepPages)
 	return func() error { return backing.PrepareBeside(segment, off, stepBytes) }, func(err error) {
 		s.ahead = false
 		if err != nil {
 			s.giveUpAhead()
 		}
-		if err == nil && s.prepared[step/64]&(1<<(step%64)) == 0 {
-			s.prepared[step/64] |= 1 << (step % 64)
-			s.steps++
+		if err == nil {
+			s.stepPrepared(step)
 		}
 	}
 }
 
-// stepPlace is where a step lies.
-func (s *space) stepPlace(step uint32) (segment int, off int64) {
-	first := step * stepPages
-	return int(first >> s.segmentBits), int64(first&(1<<s.segmentBits-1)) << pageBits
+// pagePlace is where a page lies.
+func (s *space) pagePlace(page uint32) (segment int, off int64) {
+	return int(page >> s.segmentBits), int64(page&(1<<s.segmentBits-1)) << pageBits
 }
 
 // segment is the memory of the segment that a page is in, mapped if it was not.

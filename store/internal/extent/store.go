@@ -234,7 +234,12 @@ func (s *Store) Reserve(ino, number uint64, n uint32, gen uint32, chunkBits uint
 		return err
 	}
 	c := s.chunks.at(ci)
-	if e := s.extents.at(c.extent); !c.kept {
+	e := s.extents.at(c.extent)
+	if err := s.space.writable(e.page, 0, n); err != nil {
+		s.giveBack(ci)
+		return err
+	}
+	if !c.kept {
 		if err := s.logChunk(c, e.page, e.order, c.present); err != nil {
 			s.giveBack(ci)
 			return err
@@ -276,6 +281,9 @@ func (s *Store) PlanAhead() (work func() error, done func(error)) {
 
 // Low reports whether it is time to prepare space.
 func (s *Store) Low() bool { return s.space.low() }
+
+// Full reports whether all space is prepared that is to be, or can be.
+func (s *Store) Full() bool { return s.space.full() }
 
 // Dropped tells what the replay of the log cut off.
 func (s *Store) Dropped() []wal.Dropped {

@@ -13,6 +13,7 @@ type write struct {
 	gen        uint32
 	next, prev uint32 // in the chunk's list
 	dirty      bool   // part of its range beyond present was not zeroed first; a Device's: it has touched the medium
+	bare       bool   // its bytes go to the file, see BeginBare
 
 	// Of a Device's only; see there.
 	state     transferState
@@ -41,30 +42,48 @@ func (s *Store) admit(off, n uint32, chunkBits uint8) error {
 
 // Begin implements store.Store.
 func (s *Store) Begin(ino, number uint64, off, n uint32, gen uint32, chunkBits uint8) (store.Write, error) {
+	w, _, err := s.begin(ino, number, off, n, gen, chunkBits, false)
+	return w, err
+}
+
+// BeginBare implements store.Shareable.
+func (s *Store) BeginBare(ino, number uint64, off, n uint32, gen uint32, chunkBits uint8) (w store.Write, bare bool, err error) {
+	return s.begin(ino, number, off, n, gen, chunkBits, true)
+}
+
+func (s *Store) begin(ino, number uint64, off, n uint32, gen uint32, chunkBits uint8, mayBeBare bool) (_ store.Write, bare bool, err error) {
 	if err := s.admit(off, n, chunkBits); err != nil {
-		return store.Write{}, err
+		return store.Write{}, false, err
 	}
 	ci, err := s.room(ino, number, off+n, gen, chunkBits)
 	if err != nil {
-		return store.Write{}, err
+		return store.Write{}, false, err
 	}
 	c := s.chunks.at(ci)
 	e := s.extents.at(c.extent)
-	data := s.space.memory(e.page, e.order)[off : off+n : off+n]
-	dirty := false
-	if zeroed := max(c.clean, c.present); off+n > zeroed {
-		if dirty = c.writes == 0 || s.overlapped(c, off, off+n); !dirty {
-			clear(data[max(off, zeroed)-off:])
+	zeroed := max(c.clean, c.present)
+	clears := off+n > zeroed && c.writes != 0 && !s.overlapped(c, off, off+n)
+	bare = mayBeBare && !clears && s.space.bare(e.page, off, off+n)
+	if !bare {
+		if err := s.space.writable(e.page, off, off+n); err != nil {
+			s.giveBack(ci)
+			return store.Write{}, false, err
 		}
+	}
+	data := s.space.memory(e.page, e.order)[off : off+n : off+n]
+	if clears {
+		clear(data[max(off, zeroed)-off:])
 	}
 	e.pins++
 	ref, w := s.writes.take()
-	*w = write{chunk: ci, extent: c.extent, off: off, n: n, gen: gen, dirty: dirty, next: c.writes}
+	*w = write{
+		chunk: ci, extent: c.extent, off: off, n: n, gen: gen, dirty: off+n > zeroed && !clears, bare: bare, next: c.writes,
+	}
 	if c.writes != 0 {
 		s.writes.slab.at(c.writes).prev = uint32(ref)
 	}
 	c.writes = uint32(ref)
-	return store.NewWrite(data, ref), nil
+	return store.NewWrite(data, ref), bare, nil
 }
 
 // overlapped reports whether a Write in progress on the chunk's extent has a byte in [from, to).
@@ -158,6 +177,10 @@ func (s *Store) enlargeTo(c *chunk, order uint8) error {
 		return err
 	}
 	n := s.extents.at(ei)
+	if err := s.space.writable(n.page, 0, c.present); err != nil {
+		s.letGo(ei)
+		return err
+	}
 	s.unshare(c)
 	copy(s.space.memory(n.page, n.order), s.space.memory(e.page, e.order)[:c.present])
 	if c.kept {
@@ -216,6 +239,12 @@ func (s *Store) publish(w *write) error {
 		}
 	}
 	e := s.extents.at(target)
+	if err := s.makeWritable(c, w, e, moved); err != nil {
+		if moved {
+			s.letGo(target)
+		}
+		return err
+	}
 	memory := s.space.memory(e.page, e.order)
 	if moved {
 		s.unshare(c)
@@ -250,6 +279,20 @@ func (s *Store) publish(w *write) error {
 	s.showPresent(c)
 	s.keep(c)
 	return nil
+}
+
+// makeWritable sees to it that all bytes that will be present of a chunk in an extent have pages, once w is published.
+func (s *Store) makeWritable(c *chunk, w *write, e *extent, moved bool) error {
+	end := w.off + w.n
+	switch {
+	case moved:
+		return s.space.writable(e.page, 0, max(c.present, end))
+	case c.extent != w.extent:
+		return s.space.writable(e.page, min(c.present, w.off), end)
+	case w.bare: // who commits it has written it
+		s.space.wrote(e.page, w.off, end)
+	}
+	return s.space.writable(e.page, c.present, w.off)
 }
 
 // blocked reports whether another Write in progress stands in the gap before w with bytes that may be anything.
