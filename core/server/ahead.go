@@ -1,16 +1,14 @@
 package server
 
 import (
-	"context"
-	"runtime"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Space for chunks is prepared before it is needed: a page of memory that the system has to find and to clear while a client waits costs more
-// than the copy. Where the store can, that is done beside the shard.
+// than the copy. Where the store can, that is done beside the shard, and while nobody writes: two who fill memory at the same time are in
+// each other's way. During a burst the reserve is filled up only when little of it is left, and not at all when it is gone: the clients make
+// their pages themselves then (bare room), faster than they can be prepared.
 
 // touchAheader is a store that can prepare space before it is asked for.
 type touchAheader interface {
@@ -18,14 +16,26 @@ type touchAheader interface {
 	TouchAhead() (more bool)
 	// PlanAhead prepares a little beside it: see extent.Store.
 	PlanAhead() (work func() error, done func(error))
-	// Low reports whether it is time.
+	// Low reports whether little is left.
 	Low() bool
-	// Full reports whether all is prepared that can be.
-	Full() bool
+}
+
+// burstPause without new data ends a burst.
+const burstPause = 20 * time.Millisecond
+
+// mayPrepare reports whether it is a good moment.
+func (s *Shard) mayPrepare() bool {
+	if time.Since(s.takenAt) >= burstPause {
+		return true
+	}
+	return s.ahead.Low() && time.Since(s.bareAt) >= burstPause
 }
 
 // touchAhead prepares space, if there is any to be prepared.
 func (s *Shard) touchAhead() {
+	if !s.mayPrepare() {
+		return
+	}
 	work, done := s.ahead.PlanAhead()
 	if work == nil {
 		if s.ahead.Low() {
@@ -38,28 +48,14 @@ func (s *Shard) touchAhead() {
 	}
 }
 
-// AwaitSpace waits until the space that is to be prepared ahead is there, ctx ends, or it turns out that it cannot be had.
-func (s *Shard) AwaitSpace(ctx context.Context) {
-	for low := true; low && ctx.Err() == nil; {
-		if !s.onShard(func() { low = s.ahead != nil && !s.ahead.Full() }) {
-			return
-		}
-		if low {
-			time.Sleep(time.Millisecond)
-		}
-	}
-}
-
-// prepareSpace runs beside the shard until there is enough, on a thread of the lowest priority: cores that nobody else wants are for it.
+// prepareSpace runs beside the shard until there is enough, or the moment is over.
 func (s *Shard) prepareSpace(work func() error, done func(error)) {
-	runtime.LockOSThread() // and never let go: the thread ends with this goroutine
-	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), 19)
 	for work != nil {
 		err := work()
 		if !s.onShard(func() {
 			done(err)
 			work = nil
-			if err == nil && s.background.Err() == nil {
+			if err == nil && s.background.Err() == nil && s.mayPrepare() {
 				work, done = s.ahead.PlanAhead()
 			}
 		}) {
@@ -70,7 +66,11 @@ func (s *Shard) prepareSpace(work func() error, done func(error)) {
 
 // spaceTaken is called where chunks take space.
 func (s *Shard) spaceTaken() {
-	if s.ahead != nil && s.ahead.Low() {
+	if s.ahead == nil {
+		return
+	}
+	s.takenAt = time.Now()
+	if s.ahead.Low() {
 		s.touchAhead()
 	}
 }

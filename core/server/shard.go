@@ -85,6 +85,8 @@ type Shard struct {
 	sweeper  sweeper
 	moved    Moved
 	ahead    touchAheader // Store, if it prepares space before it is asked for
+	takenAt  time.Time    // when new data came last
+	bareAt   time.Time    // when room was given out last that was not prepared
 	locks    locks
 
 	background context.Context
@@ -131,7 +133,11 @@ func (s *Shard) Start(loop rpc.Loop) {
 	s.loop = loop
 	s.started = time.Now()
 	loop.Submit(s.recover)
-	loop.Submit(s.spaceTaken)
+	loop.Submit(func() {
+		if s.ahead != nil {
+			s.touchAhead()
+		}
+	})
 }
 
 // Stop ends the background work and waits for it. The loop must still run; afterwards it may end, and Meta and Store may be closed.

@@ -114,7 +114,11 @@ func (s *Shard) beginWrite(r *rpc.Request) error {
 		s.shared.Abort(b.write)
 		return errors.WithStack(syscall.EAGAIN)
 	}
-	b.expires = time.Now().Add(2 * patience(r))
+	now := time.Now()
+	b.expires = now.Add(2 * patience(r))
+	if b.bare {
+		s.bareAt = now
+	}
 	s.begun[id] = b
 	answer := rpc.BeginWriteReply{Place: place, Bare: b.bare}
 	s.body = answer.AppendTo(s.body[:0])

@@ -112,7 +112,6 @@ func (d *Daemon) start(ctx context.Context) error {
 		return err
 	}
 	d.startTicks()
-	d.awaitSpace(ctx)
 	return d.publish()
 }
 
@@ -184,18 +183,6 @@ func (d *Daemon) startShard(network *ucx.Context, m *layout.Map, number uint32, 
 	}()
 	shard.Start(loop)
 	return nil
-}
-
-// spacePatience is how long a daemon that starts waits for its space to be prepared: memory takes a tenth of a second, disks take longer.
-const spacePatience = time.Second
-
-// awaitSpace waits until new data is written into memory that is there.
-func (d *Daemon) awaitSpace(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, spacePatience)
-	defer cancel()
-	for _, shard := range d.shards {
-		shard.AwaitSpace(ctx)
-	}
 }
 
 // moved publishes the new address of a shard.

@@ -260,9 +260,6 @@ func (s *Store) PlanAhead() (work func() error, done func(error)) { return nil, 
 // Low reports whether it is time for TouchAhead.
 func (s *Store) Low() bool { return s.index.Low() }
 
-// Full: see extent.Store.
-func (s *Store) Full() bool { return s.index.Full() }
-
 // Dropped tells what the replay of the log cut off.
 func (s *Store) Dropped() []wal.Dropped { return s.index.Dropped() }
 

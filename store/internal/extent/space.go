@@ -221,14 +221,9 @@ func (s *space) reserve() int64 {
 	return int64(s.knownGrains)<<grainBits - int64(s.buddy.taken)<<pageBits
 }
 
-// low reports whether the reserve should be filled up.
+// low reports whether the reserve is nearly used up, and can be filled.
 func (s *space) low() bool {
-	return s.reserve() < s.aheadBytes*3/4 && !s.ahead && s.searched != len(s.buddy.blocks)+1
-}
-
-// full reports whether nothing is left to prepare now.
-func (s *space) full() bool {
-	return s.reserve() >= s.aheadBytes || s.searched == len(s.buddy.blocks)+1
+	return s.reserve() < s.aheadBytes/4 && !s.ahead && s.searched != len(s.buddy.blocks)+1
 }
 
 // nextStep finds the step, not prepared yet, that the allocator will reach next, and maps its segment.

@@ -279,11 +279,8 @@ func (s *Store) PlanAhead() (work func() error, done func(error)) {
 	return s.space.planAhead()
 }
 
-// Low reports whether it is time to prepare space.
+// Low reports whether little is left of the space that was prepared.
 func (s *Store) Low() bool { return s.space.low() }
-
-// Full reports whether all space is prepared that is to be, or can be.
-func (s *Store) Full() bool { return s.space.full() }
 
 // Dropped tells what the replay of the log cut off.
 func (s *Store) Dropped() []wal.Dropped {
