@@ -151,7 +151,7 @@ func list(t testing.TB, s *Shard, dir inode.Ino, page int) []string {
 			}
 			left--
 			cookie = e.Cookie
-			names = append(names, e.Name)
+			names = append(names, string(e.Name))
 			return true
 		})
 		want(t, err, nil)

@@ -3,7 +3,6 @@ package meta
 import (
 	"bytes"
 	"syscall"
-	"unsafe"
 
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/fserr"
@@ -187,15 +186,12 @@ func (s *Shard) ReadDir(dir inode.Ino, cookie uint64, emit func(e DirEntry) bool
 		if e.kind == 0 {
 			continue
 		}
-		if !emit(DirEntry{Cookie: e.seq, Ino: e.ino, Kind: e.kind, Name: textOf(f.nameOf(e))}) {
+		if !emit(DirEntry{Cookie: e.seq, Ino: e.ino, Kind: e.kind, Name: f.nameOf(e)}) {
 			return false, nil
 		}
 	}
 	return true, nil
 }
-
-// textOf is bytes as a string without a copy.
-func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // DirInfo tells this shard's part of a directory. One that is not known here (any more) is empty.
 func (s *Shard) DirInfo(dir inode.Ino) (DirInfo, error) {

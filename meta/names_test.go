@@ -214,8 +214,8 @@ func TestReadDirWhileItChanges(t *testing.T) {
 				t.Fatalf("cookie %d after %d", e.Cookie, cookie)
 			}
 			left, cookie = left-1, e.Cookie
-			if _, ok := stays[e.Name]; ok {
-				stays[e.Name]++
+			if _, ok := stays[string(e.Name)]; ok {
+				stays[string(e.Name)]++
 			}
 			return true
 		})

@@ -50,12 +50,12 @@ type Entry struct {
 	Kind inode.Kind
 }
 
-// DirEntry is an entry as a listing shows it. Name is good until the shard's next change.
+// DirEntry is an entry as a listing shows it. Name is good until the shard's next change, and not to be changed.
 type DirEntry struct {
 	Cookie uint64 // ReadDir with it goes on right after this entry; unique on this shard, never reused
 	Ino    inode.Ino
 	Kind   inode.Kind
-	Name   string
+	Name   []byte
 }
 
 // DirInfo is this shard's part of a directory.

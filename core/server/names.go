@@ -350,7 +350,7 @@ func (s *Shard) readDir(r *rpc.Request) error {
 	answer := rpc.ReadDirReply{Next: m.Cookie}
 	var failed error
 	eof, err := s.o.Meta.ReadDir(m.Dir, m.Cookie, func(d meta.DirEntry) bool {
-		e := rpc.DirEntry{Cookie: d.Cookie, Ino: d.Ino, Kind: d.Kind, Name: []byte(d.Name)}
+		e := rpc.DirEntry{Cookie: d.Cookie, Ino: d.Ino, Kind: d.Kind, Name: d.Name}
 		if d.Ino.Shard() == s.o.Peer.Shard {
 			if e.Attr, failed = s.o.Meta.Attr(d.Ino); failed != nil {
 				return false

@@ -57,6 +57,21 @@ __attribute__((constructor)) static void own_environment(void)
     environ = copy;
 }
 
+/*
+ * UCX is not to load its file system for diagnostics (libucs_fuse.so), unless the user chooses modules: that starts a thread and mounts something,
+ * and with UCX 1.18 it ends the process when it is loaded into a namespace that is not the first. UCX asks while it is loaded, before anything
+ * of ours has run, so that a variable would come too late.
+ */
+EXPORT char *getenv(const char *name)
+{
+    static char modules[] = "^fuse";
+    size_t n = strlen(name);
+    for (char **e = environ; e != NULL && *e != NULL; e++)
+        if (strncmp(*e, name, n) == 0 && (*e)[n] == '=')
+            return *e + n + 1;
+    return strcmp(name, "UCX_MODULES") == 0 ? modules : NULL;
+}
+
 /* A bit a descriptor; the interposer looks at it. */
 EXPORT _Atomic uint64_t benchfs_inner_descriptors[MOST / 64];
 
