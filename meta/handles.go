@@ -54,7 +54,7 @@ func (s *Shard) OpenHandle(client uint64, ino inode.Ino, handle uint64) (inode.A
 	return n.attr(), nil
 }
 
-// ReleaseHandle drops a handle; the last one takes an inode without names with it. mtime ≠ 0 is the time of the last
+// ReleaseHandle drops a handle, or tells that a file was closed that had none (Observer.InodeOpen); the last one takes an inode without names with it. mtime ≠ 0 is the time of the last
 // overwrite through it, see inode.SetMtimeMax. It never waits: what it does commutes with all that can hold an inode.
 // Repeating it, and releasing what is not there, is harmless. When the log refuses, the handle stays.
 func (s *Shard) ReleaseHandle(client uint64, ino inode.Ino, handle uint64, mtime int64) error {
@@ -69,18 +69,20 @@ func (s *Shard) ReleaseHandle(client uint64, ino inode.Ino, handle uint64, mtime
 			return err
 		}
 	}
-	if !s.handles.remove(client, openHandle{ino, handle}) {
-		return nil
+	known := s.handles.remove(client, openHandle{ino, handle})
+	if known {
+		n.opens--
 	}
-	n.opens--
 	if !s.disposable(n) {
 		return nil
 	}
 	r := s.start(recDrop)
 	r.drops = append(r.drops, ino)
 	if err := s.commit(r); err != nil {
-		s.handles.add(client, openHandle{ino, handle})
-		n.opens++
+		if known {
+			s.handles.add(client, openHandle{ino, handle})
+			n.opens++
+		}
 		return err
 	}
 	return nil
@@ -104,6 +106,15 @@ func (s *Shard) DropClient(client uint64) {
 // soon as that is so. It returns how many went. It may be called again at any time.
 func (s *Shard) SweepOrphans() int {
 	s.waiting = false
+	return s.DropOrphans()
+}
+
+// DropOrphans takes the inodes that nothing keeps any more, and returns how many there were: those that were open without a handle may be
+// among them.
+func (s *Shard) DropOrphans() int {
+	if len(s.orphans) == 0 {
+		return 0
+	}
 	var gone []inode.Ino
 	for ino := range s.orphans {
 		if s.disposable(s.nodes.get(ino)) {
@@ -120,7 +131,7 @@ func (s *Shard) disposable(n *node) bool {
 
 // unwanted is disposable but for the links and holds.
 func (s *Shard) unwanted(n *node) bool {
-	return !s.waiting && n.opens == 0
+	return !s.waiting && n.opens == 0 && (s.observer == nil || !s.observer.InodeOpen(n.ino))
 }
 
 // maxDrops bounds one record.

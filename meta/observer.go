@@ -15,6 +15,9 @@ type Observer interface {
 	InodeVoid(ino inode.Ino)
 	// NameChanged: the name does not stand for what it stood for any more, or an operation holds it that may end so.
 	NameChanged(parent inode.Ino, name []byte)
+	// InodeOpen reports whether somebody has the inode open without a handle. It is asked when the inode is void, or was shown without a name:
+	// nobody opens it any more then.
+	InodeOpen(ino inode.Ino) bool
 }
 
 // Observe sets the observer; once, before the first change that it is to see.
@@ -26,11 +29,7 @@ func (s *Shard) observe(r *record, ended []inode.TxOp) {
 	case recCreate, recSetAttr, recMtimeMax, recExtend, recAppend, recTruncate, recTruncateBegin, recTruncateEnd, recAddRun:
 		s.tell(s.nodes.get(r.ino))
 	case recApply:
-		for i := range r.ops {
-			if op := &r.ops[i]; touchesInode(op) && !slices.Contains(r.drops, op.Ino) {
-				s.tell(s.nodes.get(op.Ino))
-			}
-		}
+		s.tellInodes(r.ops, r.drops)
 	case recPrepare:
 		s.tellAll(r.ops)
 	case recCommit, recAbort, recTxDecide:
@@ -46,6 +45,15 @@ func (s *Shard) warn(ops []inode.TxOp) {
 			s.observer.NameChanged(op.Parent, op.Name)
 		case touchesInode(op):
 			s.observer.InodeVoid(op.Ino)
+		}
+	}
+}
+
+// tellInodes tells of the inodes that steps touch, but for some.
+func (s *Shard) tellInodes(ops []inode.TxOp, but []inode.Ino) {
+	for i := range ops {
+		if op := &ops[i]; touchesInode(op) && !slices.Contains(but, op.Ino) {
+			s.tell(s.nodes.get(op.Ino))
 		}
 	}
 }

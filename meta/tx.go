@@ -30,14 +30,15 @@ func (s *Shard) BeginApply(r ReqID, ops []inode.TxOp) error {
 	}
 	rec := s.start(recApply)
 	rec.ops, rec.req = s.keep(ops), r
-	rec.drops = s.dropsAfter(rec.drops, ops, true)
-	if err := s.record(rec); err != nil {
-		return err
-	}
 	if s.observer != nil {
-		s.warn(ops)
+		s.warn(ops) // before it is decided what goes: see Observer.InodeOpen
 	}
-	return nil
+	rec.drops = s.dropsAfter(rec.drops, ops, true)
+	err := s.record(rec)
+	if err != nil && s.observer != nil {
+		s.tellInodes(ops, nil)
+	}
+	return err
 }
 
 // keep copies steps to where they last until Settle.

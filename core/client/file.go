@@ -14,6 +14,7 @@ import (
 	"github.com/benchfs/benchfs/cache"
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/internal/inode"
+	"github.com/benchfs/benchfs/internal/shm"
 	"github.com/benchfs/benchfs/rpc"
 )
 
@@ -22,7 +23,9 @@ type File struct {
 	c      *Client
 	in     *openInode
 	name   string
-	handle uint64       // registered at the inode's shard
+	handle uint64       // registered at the inode's shard, if told
+	told   atomic.Bool  // …and else it is open by pin
+	pin    shm.Pin      // set once
 	flags  atomic.Int64 // as given to Open; SetFlags changes some
 	refs   atomic.Int32
 
@@ -83,9 +86,15 @@ func (f *File) drop(ctx context.Context) error {
 	mtime := f.in.takeMtime()
 	if mtime == 0 {
 		f.c.counts.ops[opClose].Add(1)
-		f.c.releaseSoon(ctx, f.in.ino, f.handle)
+		if f.told.Load() {
+			f.pin.Drop() // before the shard looks
+			f.c.releaseSoon(ctx, f.in.ino, f.handle)
+		} else {
+			f.c.unpin(ctx, f.pin, f.in.ino, f.handle)
+		}
 		return nil
 	}
+	f.pin.Drop()
 	o := f.c.begin(ctx, opClose)
 	return o.end(f.name, o.releaseHandle(f.in.ino, f.handle, mtime))
 }

@@ -93,7 +93,7 @@ func (p *knownPart) isLocked(k *knownName, n *name) bool {
 	return string(p.text[at:at+uint64(k.length)]) == n.text
 }
 
-// find tells what a name stands for, if that is known and still so, and its attributes if those are in reach.
+// find tells what a name stands for, if that is known and still so.
 func (l *lookups) find(c *Client, n *name) (reply rpc.EntryReply, ok bool) {
 	r := c.shortcut.reachable(n.key.Shard(c.shards()))
 	if r == nil {
@@ -116,7 +116,6 @@ func (l *lookups) find(c *Client, n *name) (reply rpc.EntryReply, ok bool) {
 		return reply, false
 	}
 	reply.Ino, reply.Kind = k.ino, k.kind
-	reply.Attr, reply.HasAttr = c.attrNow(k.ino)
 	return reply, true
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/fserr"
 	"github.com/benchfs/benchfs/internal/inode"
+	"github.com/benchfs/benchfs/internal/shm"
 	"github.com/benchfs/benchfs/rpc"
 )
 
@@ -37,8 +38,9 @@ type op struct {
 	vanished int        // how often because something had vanished
 	// remembered: a directory on the way came out of Client.dirs. asksAll: none is to.
 	remembered, asksAll bool
-	near                *reach // of the shard that the last lookup asked to tell places; nil: it was not asked
-	next                *op    // free list
+	near                *reach  // of the shard that the last lookup asked to tell places; nil: it was not asked
+	pin                 shm.Pin // by which the file is open that is being opened; or none
+	next                *op     // free list
 }
 
 // errVanished: an inode that a name stood for a moment ago is gone, or about to go. Looking again decides.
@@ -98,7 +100,7 @@ func (o *op) release() {
 	o.reset()
 	clear(o.pieces)
 	o.pieces = o.pieces[:0]
-	o.one[0], o.ctx, o.near = nil, nil, nil
+	o.one[0], o.ctx, o.near, o.pin = nil, nil, nil, shm.Pin{}
 	l.mu.Lock()
 	if o.scratch != nil {
 		l.scratch = append(l.scratch, o.scratch)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/internal/inode"
+	"github.com/benchfs/benchfs/internal/shm"
 	"github.com/benchfs/benchfs/rpc"
 )
 
@@ -106,6 +107,7 @@ func (o *op) openInode(ino inode.Ino, flags int) (*File, error) {
 		o.forget(f, ino)
 		return nil, err
 	}
+	f.told.Store(true)
 	o.c.inodes.attach(f, &attr)
 	return f, nil
 }
@@ -122,6 +124,12 @@ func (o *op) open(at At, path string, flags int, mode uint32) (*File, error) {
 		if !o.again(&err) {
 			if err != nil {
 				return nil, err
+			}
+			if o.pin.Held() {
+				f.pin = o.pin
+				o.c.counts.direct.Add(1)
+			} else {
+				f.told.Store(true)
 			}
 			o.c.inodes.attach(f, &found.attr)
 			f.in.learnPlace(found.reach, 0, &found.place, found.gen)
@@ -253,6 +261,11 @@ func (o *op) openHandle(ino inode.Ino, handle uint64) (inode.Attr, error) {
 
 // forget drops a handle of an open that failed after all. When this fails too, the handle goes with the client's session.
 func (o *op) forget(f *File, ino inode.Ino) {
+	if o.pin.Held() {
+		o.c.unpin(o.ctx, o.pin, ino, f.handle)
+		o.pin = shm.Pin{}
+		return
+	}
 	blame, blamed := o.blame, o.blamed
 	_ = o.releaseHandle(ino, f.handle, 0)
 	o.blame, o.blamed = blame, blamed

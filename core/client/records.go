@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/benchfs/benchfs/internal/inode"
+	"github.com/benchfs/benchfs/internal/shm"
 	"github.com/benchfs/benchfs/rpc"
 )
 
@@ -16,12 +17,49 @@ func (c *Client) attrNow(ino inode.Ino) (a inode.Attr, ok bool) {
 	if r == nil {
 		return a, false
 	}
-	var words [inode.AttrWords]uint64
+	a, _, ok = r.record(ino)
+	return a, ok
+}
+
+// record reads the record of an inode: its attributes, and the place of its first chunk if it is the only one.
+func (r *reach) record(ino inode.Ino) (a inode.Attr, place rpc.Place, ok bool) {
+	var words [shm.RecordWords]uint64
 	if !r.view.Record(ino.Seq(), &words) || words[0] != uint64(ino) {
-		return a, false
+		return a, place, false
 	}
-	a.SetWords(&words)
-	return a, true
+	a.SetWords((*[inode.AttrWords]uint64)(words[:]))
+	place.SetWords([rpc.PlaceWords]uint64(words[inode.AttrWords:]))
+	return a, place, true
+}
+
+// openDirectly opens a file that reply has found without a message: its inode is pinned, which keeps it as a handle does, and the record that
+// is looked at afterwards tells that it was still there. What the record shows is the answer.
+func (o *op) openDirectly(reply *rpc.EntryReply) bool {
+	r := o.c.shortcut.reachable(reply.Ino.Shard())
+	if r == nil || !r.view.Shows(reply.Ino.Seq(), uint64(reply.Ino)) {
+		return false
+	}
+	pin, ok := r.view.Pin(uint64(reply.Ino))
+	if !ok {
+		return false
+	}
+	a, place, ok := r.record(reply.Ino)
+	if !ok || a.Nlink == 0 { // nobody relies on it, but the shard may have met it
+		pin.Drop()
+		o.c.releaseSoon(o.ctx, reply.Ino, 0)
+		return false
+	}
+	reply.Attr, reply.HasAttr, reply.Opened, reply.Place = a, true, true, place
+	o.pin, o.near = pin, r
+	return true
+}
+
+// unpin ends an open that took no message. The shard must be told if it may have met the pin, and kept the inode.
+func (c *Client) unpin(ctx context.Context, pin shm.Pin, ino inode.Ino, handle uint64) {
+	pin.Drop()
+	if a, ok := c.attrNow(ino); !ok || a.Nlink == 0 {
+		c.releaseSoon(ctx, ino, handle)
+	}
 }
 
 // attrOfInode is the attributes of an inode, from memory or by message.

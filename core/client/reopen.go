@@ -101,6 +101,7 @@ func (c *Client) reopenBatch(conn *rpc.Conn, deadline time.Time, batch []*File, 
 	for i, f := range batch {
 		switch err := calls[i].Err; {
 		case err == nil:
+			f.told.Store(true)
 			c.counts.reopened.Add(1)
 		case !errors.Is(err, syscall.ESTALE):
 			return errors.WithMessagef(err, "open file %q cannot be registered again", f.name)

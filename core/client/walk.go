@@ -234,8 +234,14 @@ func (o *op) entryAttr(e *rpc.EntryReply) (inode.Attr, error) {
 // lookup finds one entry. With handle ≠ 0 a file whose inode is on the entry's shard is opened in the same step.
 func (o *op) lookup(dir inode.Ino, name string, handle uint64) (rpc.EntryReply, error) {
 	n := nameIn(dir, name)
-	if reply, ok := o.c.lookups.find(o.c, &n); ok && (handle == 0 || reply.Kind != inode.File) {
-		return reply, nil
+	if reply, ok := o.c.lookups.find(o.c, &n); ok {
+		if handle == 0 || reply.Kind != inode.File {
+			reply.Attr, reply.HasAttr = o.c.attrNow(reply.Ino)
+			return reply, nil
+		}
+		if o.openDirectly(&reply) {
+			return reply, nil
+		}
 	}
 	shard := n.key.Shard(o.c.shards())
 	o.near = o.reachOf(shard)

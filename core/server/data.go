@@ -106,6 +106,11 @@ func (s *Shard) sendView(r *rpc.Request, m *rpc.ReadChunk, view store.View) {
 	o.view = view
 	s.moved.SentBytes += uint64(len(view.Data))
 	answer := rpc.ReadChunkReply{Present: uint32(len(view.Data)), Place: s.place(m.Ino, m.Chunk, m.Gen, m.Share)}
+	if answer.Place.Held && m.Chunk == 0 && s.watcher != nil && m.Ino.Shard() == s.o.Peer.Shard {
+		if a, err := s.o.Meta.Attr(m.Ino); err == nil { // the place that it shows may have been an old one
+			s.watcher.InodeChanged(&a)
+		}
+	}
 	s.body = answer.AppendTo(s.body[:0])
 	if r.Reply(rpc.StatusOK, 0, s.body, view.Data) {
 		s.o.Store.Release(view)

@@ -4,6 +4,7 @@ import (
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/internal/inode"
 	"github.com/benchfs/benchfs/meta"
+	"github.com/benchfs/benchfs/rpc"
 )
 
 // What clients on the shard's own machine read from shared memory (internal/shm, records): the attributes of inodes, by number, and versions of names.
@@ -13,21 +14,29 @@ import (
 
 // records is what a Board has beside store.Board.
 type records interface {
-	PutRecord(number uint64, words *[inode.AttrWords]uint64)
+	PutRecord(number uint64, words *[recordWords]uint64)
 	ShowsRecord(number, first uint64) bool
 	VoidRecord(number, first uint64)
 	AdvanceName(hash uint64)
+	Pinned(number uint64) bool
 }
 
-// watcher is the shard's meta.Observer.
-type watcher struct{ board records }
+// recordWords is the length of a record: attributes, and the place of the only chunk of a small file, so that it can be opened and read without
+// a message.
+const recordWords = inode.AttrWords + rpc.PlaceWords
 
-func newWatcher(m *meta.Shard, board any) *watcher {
+// watcher is the shard's meta.Observer.
+type watcher struct {
+	board records
+	place func(ino inode.Ino, gen uint32) rpc.Place // of a file's first chunk
+}
+
+func newWatcher(m *meta.Shard, board any, place func(ino inode.Ino, gen uint32) rpc.Place) *watcher {
 	b, ok := board.(records)
 	if !ok {
 		return nil
 	}
-	w := &watcher{b}
+	w := &watcher{b, place}
 	m.Observe(w)
 	return w
 }
@@ -41,9 +50,19 @@ func (w *watcher) show(a *inode.Attr) {
 
 // InodeChanged implements meta.Observer.
 func (w *watcher) InodeChanged(a *inode.Attr) {
-	words := a.Words()
+	var words [recordWords]uint64
+	attr := a.Words()
+	copy(words[:], attr[:])
+	if a.Kind == inode.File && a.Size > 0 && a.Size <= 1<<a.Layout.ChunkBits {
+		place := w.place(a.Ino, a.TruncGen)
+		at := place.Words()
+		copy(words[inode.AttrWords:], at[:])
+	}
 	w.board.PutRecord(a.Ino.Seq(), &words)
 }
+
+// InodeOpen implements meta.Observer: processes of this machine open files without a message, see internal/shm, pins.
+func (w *watcher) InodeOpen(ino inode.Ino) bool { return w.board.Pinned(uint64(ino)) }
 
 // InodeVoid implements meta.Observer.
 func (w *watcher) InodeVoid(ino inode.Ino) { w.board.VoidRecord(ino.Seq(), uint64(ino)) }

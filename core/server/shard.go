@@ -120,7 +120,7 @@ func New(o Options) *Shard {
 	if shareable, ok := o.Store.(store.Shareable); ok && o.Board != nil {
 		s.shared = shareable
 		shareable.Share(o.Board)
-		s.watcher = newWatcher(o.Meta, o.Board)
+		s.watcher = newWatcher(o.Meta, o.Board, func(ino inode.Ino, gen uint32) rpc.Place { return s.place(ino, 0, gen, true) })
 	}
 	s.device, _ = o.Store.(store.Device)
 	s.ahead, _ = o.Store.(touchAheader)
@@ -183,6 +183,9 @@ func (s *Shard) Tick(now time.Time) {
 	s.checkpoint()
 	if b, ok := s.o.Board.(interface{ Reap() }); ok {
 		b.Reap()
+		if s.o.Meta.DropOrphans() > 0 { // whose last process has ended without a word
+			s.purge()
+		}
 	}
 	if s.ahead != nil {
 		s.touchAhead()

@@ -67,7 +67,7 @@ type cell struct {
 
 // Board is the shard's side. All methods are for the shard's thread, but Quiet, which may be called from anywhere.
 type Board struct {
-	board, cells, records []byte
+	board, cells, records, pins []byte
 
 	incarnation *uint64
 	epoch       *uint64
@@ -93,7 +93,11 @@ func Create(dir string, incarnation uint64, runs func(pid uint32, start uint64) 
 	if err != nil {
 		return nil, errors.Join(err, unix.Munmap(board), unix.Munmap(cells))
 	}
-	b := &Board{board: board, cells: cells, records: records, incarnation: word(board, atIncarnation), epoch: word(board, atEpoch), runs: runs}
+	pins, err := mapFile(filepath.Join(dir, pinsName), pinsBytes, true, true)
+	if err != nil {
+		return nil, errors.Join(err, unix.Munmap(board), unix.Munmap(cells), unix.Munmap(records))
+	}
+	b := &Board{board: board, cells: cells, records: records, pins: pins, incarnation: word(board, atIncarnation), epoch: word(board, atEpoch), runs: runs}
 	binary.NativeEndian.PutUint64(board, boardMagic)
 	atomic.StoreUint64(b.incarnation, incarnation)
 	atomic.AddUint64(b.epoch, 1)
@@ -182,8 +186,9 @@ func (b *Board) busy(epoch uint64) (pid uint32, busy bool) {
 // abandoned in the place of a cell's owner: anybody may take it.
 const abandoned = 1 << 63
 
-// Reap frees the cells of processes that have ended; from time to time.
+// Reap frees the cells and pins of processes that have ended; from time to time.
 func (b *Board) Reap() {
+	b.reapPins()
 	for i := range uint64(maxCells) {
 		c := cellAt(b.cells, i)
 		owner := atomic.LoadUint64(&c.pid)
@@ -201,7 +206,7 @@ func (b *Board) Reap() {
 // Close makes all places void for good, and unmaps.
 func (b *Board) Close() error {
 	atomic.StoreUint64(b.incarnation, 0)
-	return errors.Join(unix.Munmap(b.board), unix.Munmap(b.cells), unix.Munmap(b.records))
+	return errors.Join(unix.Munmap(b.board), unix.Munmap(b.cells), unix.Munmap(b.records), unix.Munmap(b.pins))
 }
 
 func (b *Board) slot(slot uint32) *uint64 { return word(b.board, headerBytes+8*uintptr(slot)) }

@@ -12,7 +12,7 @@ import (
 // lets anybody know of the change, and void it before others may know of one that it does not know yet.
 
 // RecordWords is the length of a record.
-const RecordWords = 13
+const RecordWords = 15
 
 const (
 	recordBytes  = 128
@@ -56,6 +56,12 @@ func (b *Board) VoidRecord(number, first uint64) {
 	atomic.StoreUint64(head, before|1)
 	atomic.StoreUint64(word(b.records, at+8), 0)
 	atomic.StoreUint64(head, before&^0xffffffff|uint64(uint32(before|1)+1))
+}
+
+// Shows reports whether the record of a fact seems to show that fact, for who would only waste time otherwise.
+func (v *View) Shows(number, first uint64) bool {
+	at := recordAt(number)
+	return atomic.LoadUint64(word(v.records, at))>>32 == v.expected.Load()&0xffffffff && atomic.LoadUint64(word(v.records, at+8)) == first
 }
 
 // Record reads the record of a fact. false: it shows nothing. Whether it is of that fact, words[0] tells.

@@ -17,7 +17,7 @@ import (
 
 // View is a client process's side of a board. Its methods may be called from several threads.
 type View struct {
-	board, cells, records []byte
+	board, cells, records, pins []byte
 
 	expected    atomic.Uint64 // incarnation; or revoked
 	incarnation *uint64
@@ -27,6 +27,8 @@ type View struct {
 	mu    sync.Mutex
 	mine  atomic.Pointer[[]*cell] // cells of this process; grows under mu
 	taken uint64                  // cells looked at for free ones so far
+
+	pinner *pinner // nil: there was none left
 }
 
 // firstCells is how many cells a process takes at once.
@@ -59,6 +61,8 @@ func Attach(dir string, incarnation uint64, pid uint32, start uint64) (*View, er
 		err = fserr.New("attach", dir, syscall.ESTALE, errors.New("the board is of another daemon"))
 	case !v.grow(firstCells):
 		err = fserr.New("attach", dir, syscall.EAGAIN, fmt.Errorf("all %d cells are taken", maxCells))
+	default:
+		err = v.takePinner(dir)
 	}
 	if err != nil {
 		return nil, errors.Join(err, v.Close())
@@ -146,12 +150,12 @@ func (v *View) growLocked(n int) bool {
 	return len(mine) > before
 }
 
-// Close gives the cells back and unmaps. No use may be in progress.
+// Close gives the cells and the pins back and unmaps. No use may be in progress.
 func (v *View) Close() error {
 	for _, c := range *v.mine.Load() {
 		atomic.StoreUint64(&c.epoch, 0)
 		atomic.StoreUint64(&c.start, 0)
 		atomic.StoreUint64(&c.pid, abandoned)
 	}
-	return errors.Join(unix.Munmap(v.board), unix.Munmap(v.cells), unix.Munmap(v.records))
+	return errors.Join(unix.Munmap(v.board), unix.Munmap(v.cells), unix.Munmap(v.records), v.dropPinner())
 }
