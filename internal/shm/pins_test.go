@@ -1,8 +1,8 @@
 package shm_test
 
 import (
+	"math/rand/v2"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -57,42 +57,56 @@ func TestPins(t *testing.T) {
 func TestPinOrVoid(t *testing.T) {
 	dir := t.TempDir()
 	b := board(t, dir, everybodyRuns)
-	const fact, rounds = 9, 20_000
+	const fact, rounds = 9, 100_000
 	words := [shm.RecordWords]uint64{fact}
-	views := []*shm.View{attach(t, dir), attach(t, dir)}
-	for range rounds {
-		b.PutRecord(fact, &words)
-		var ready, done sync.WaitGroup
-		var open [2]shm.Pin
-		var begin atomic.Bool
-		for i, v := range views {
-			ready.Add(1)
-			done.Add(1)
-			go func() {
-				defer done.Done()
-				ready.Done()
-				for !begin.Load() {
-					runtime.Gosched()
-				}
-				pin, _ := v.Pin(fact)
-				var got [shm.RecordWords]uint64
-				if v.Record(fact, &got) && got[0] == fact {
-					open[i] = pin
-				} else {
-					pin.Drop()
-				}
-			}()
+	v := attach(t, dir)
+	var round, answered atomic.Uint64
+	var open shm.Pin // of the round that was answered
+	await := func(n *atomic.Uint64, value uint64) {
+		for tries := 0; n.Load() != value; tries++ {
+			if tries%1000 == 999 { // there may be one core only
+				runtime.Gosched()
+			}
 		}
-		ready.Wait()
-		begin.Store(true)
+	}
+	dawdle := func(rng *rand.Rand) {
+		for n := rng.IntN(100); n > 0; n-- {
+			_ = round.Load()
+		}
+	}
+	go func() {
+		rng := rand.New(rand.NewPCG(1, 1))
+		for i := uint64(1); i <= rounds; i++ {
+			await(&round, i)
+			dawdle(rng)
+			pin, _ := v.Pin(fact)
+			var got [shm.RecordWords]uint64
+			if !v.Record(fact, &got) || got[0] != fact {
+				pin.Drop()
+				pin = shm.Pin{}
+			}
+			open = pin
+			answered.Store(i)
+		}
+	}()
+	rng, held, missed := rand.New(rand.NewPCG(2, 2)), 0, 0
+	for i := uint64(1); i <= rounds; i++ {
+		b.PutRecord(fact, &words)
+		round.Store(i)
+		dawdle(rng)
 		b.VoidRecord(fact, fact)
 		pinned := b.Pinned(fact)
-		done.Wait()
-		for _, pin := range open {
-			if pin.Held() && !pinned {
-				t.Fatal("a pin that counts was not seen")
+		await(&answered, i)
+		if open.Held() {
+			held++
+			if !pinned {
+				missed++
 			}
-			pin.Drop()
+			open.Drop()
 		}
+	}
+	t.Logf("%d of %d pins counted", held, rounds)
+	if missed > 0 {
+		t.Errorf("%d pins that count were not seen", missed)
 	}
 }
