@@ -5,7 +5,6 @@
 #define _GNU_SOURCE
 #include "bfs.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 

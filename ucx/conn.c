@@ -228,7 +228,7 @@ void bfs_conn_close_all(bfs_server *server)
 {
     for (bfs_conn *conn = server->conns; conn != NULL; conn = conn->next)
         bfs_conn_shut(conn);
-    for (int i = 0; i < 1000; i++)
+    for (int i = 0; i < BFS_DRAIN_POLLS; i++)
         bfs_ports_progress(server);
     while (server->conns != NULL) {
         bfs_conn *conn = server->conns;

@@ -225,7 +225,6 @@ func TestLinksClosedAreForgotten(t *testing.T) {
 	tr := newTransport(t, Config{})
 	for i := range 20 {
 		target := s.target()
-		target.SameHost = i%2 == 0
 		if i%5 == 0 {
 			target = rpc.Target{Socket: s.socket}
 		}

@@ -190,7 +190,7 @@ func (s *server) target() rpc.Target {
 		fmt.Fprintln(s.in, "address")
 		s.worker, _ = hex.DecodeString(s.line())
 	}
-	return rpc.Target{Peer: rpc.PeerID{Node: 1, Shard: 2}, SameHost: true, Worker: s.worker}
+	return rpc.Target{Peer: rpc.PeerID{Node: 1, Shard: 2}, Worker: s.worker}
 }
 
 // client is a Transport with a link and a session.

@@ -82,21 +82,18 @@ int64_t bfs_deadline(bfs_group *group)
 
 /* ---- looking around ---- */
 
-/* Fails the links whose server, on this host, is dead. → how those of this worker write, or wrote, into our queues. */
-static uint32_t bfs_bury_dead(bfs_client *client)
+/* Fails the links whose server, on this host, is dead, and notes how those of this worker write, or wrote, into our queues. */
+static void bfs_bury_dead(bfs_client *client)
 {
-    uint32_t writers = 0;
     for (bfs_link *link = client->links; link != NULL; link = link->next) {
         if (link->closed)
             continue;
-        writers |= link->shared;
+        client->writers |= link->shared;
         if (link->visible && bfs_identity_dead(&link->remote))
             bfs_link_failed(client, link, UCS_ERR_CONNECTION_RESET);
     }
-    client->writers |= writers;
     if (client->doomed)
         bfs_progress(client);
-    return client->writers;
 }
 
 /*
@@ -107,9 +104,9 @@ static void bfs_look_around(bfs_client *client)
 {
     if (client->retired)
         return;
-    bfs_probes *probes  = &client->probes;
-    uint32_t    writers = bfs_bury_dead(client);
-    if (client->retired || writers == 0)
+    bfs_probes *probes = &client->probes;
+    bfs_bury_dead(client);
+    if (client->retired || client->writers == 0)
         return;
     if (ucp_worker_arm(client->worker.ucp) == UCS_OK) {
         if (bfs_probes_under_way(probes))
@@ -117,7 +114,7 @@ static void bfs_look_around(bfs_client *client)
     } else if (bfs_probes_lost(probes, &client->worker)) {
         bfs_give_worker_up(client);
     } else if (!bfs_probes_under_way(probes) && bfs_now() - probes->sent_at >= BFS_STUCK_NS) {
-        bfs_probes_send(probes, writers, &client->worker);
+        bfs_probes_send(probes, client->writers, &client->worker);
     }
 }
 

@@ -69,12 +69,6 @@ func TestSizesSocketAddress(t *testing.T) {
 	testSizes(t, connect(t, newTransport(t, Config{}), rpc.Target{Socket: s.socket}))
 }
 
-func TestSizesPeerMode(t *testing.T) {
-	target := startServer(t).target()
-	target.SameHost = false
-	testSizes(t, connect(t, newTransport(t, Config{}), target))
-}
-
 func TestSizesTCP(t *testing.T) {
 	c := connect(t, newTransport(t, Config{Transports: "tcp"}), startServer(t, "UCX_TLS=tcp").target())
 	if got := c.link.Info().Transport; got != "tcp" {
