@@ -3,6 +3,8 @@ package server
 import (
 	"syscall"
 	"time"
+
+	"github.com/benchfs/benchfs/rpc"
 )
 
 // Space for chunks is prepared before it is needed: a page of memory that the system has to find and to clear while a client waits costs more
@@ -16,8 +18,8 @@ type touchAheader interface {
 	TouchAhead() (more bool)
 	// PlanAhead prepares a little beside it: see extent.Store.
 	PlanAhead() (work func() error, done func(error))
-	// Low reports whether little is left.
-	Low() bool
+	// Filled is how many quarters of what is to be prepared are there; 4 if no more can be had now, or more is under way.
+	Filled() int
 }
 
 // burstPause without new data ends a burst.
@@ -28,7 +30,7 @@ func (s *Shard) mayPrepare() bool {
 	if time.Since(s.takenAt) >= burstPause {
 		return true
 	}
-	return s.ahead.Low() && time.Since(s.bareAt) >= burstPause
+	return s.ahead.Filled() == 0 && time.Since(s.bareAt) >= burstPause
 }
 
 // touchAhead prepares space, if there is any to be prepared.
@@ -38,7 +40,7 @@ func (s *Shard) touchAhead() {
 	}
 	work, done := s.ahead.PlanAhead()
 	if work == nil {
-		if s.ahead.Low() {
+		if s.ahead.Filled() == 0 {
 			s.ahead.TouchAhead()
 		}
 		return
@@ -70,7 +72,24 @@ func (s *Shard) spaceTaken() {
 		return
 	}
 	s.takenAt = time.Now()
-	if s.ahead.Low() {
+	switch filled := s.ahead.Filled(); {
+	case filled == 0:
 		s.touchAhead()
+	case filled < 3 && !s.awaitsPause:
+		s.awaitsPause = s.spawn(s.awaitPause)
+	}
+}
+
+// awaitPause has space prepared as soon as the burst is over.
+func (s *Shard) awaitPause() {
+	for over := false; !over; {
+		if rpc.SleepUntil(s.background, time.Now().Add(burstPause)) != nil || !s.onShard(func() {
+			if over = time.Since(s.takenAt) >= burstPause; over {
+				s.awaitsPause = false
+				s.touchAhead()
+			}
+		}) {
+			return
+		}
 	}
 }

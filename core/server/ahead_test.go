@@ -6,9 +6,12 @@ import (
 )
 
 // reserve is a touchAheader whose reserve is what the test says.
-type reserve struct{ low, filled bool }
+type reserve struct {
+	quarters int
+	filled   bool
+}
 
-func (r *reserve) Low() bool                              { return r.low }
+func (r *reserve) Filled() int                            { return r.quarters }
 func (r *reserve) TouchAhead() bool                       { return false }
 func (r *reserve) PlanAhead() (func() error, func(error)) { r.filled = true; return nil, nil }
 
@@ -17,15 +20,16 @@ func TestWhenSpaceIsPrepared(t *testing.T) {
 	for _, c := range []struct {
 		name                  string
 		sinceWrite, sinceBare time.Duration
-		low, want             bool
+		quarters              int
+		want                  bool
 	}{
-		{"quiet", time.Second, time.Hour, false, true},
-		{"quiet after a burst that used everything up", time.Second, time.Second, true, true},
-		{"burst", 0, time.Hour, false, false},
-		{"burst, little is left", 0, time.Hour, true, true},
-		{"burst, nothing is left", 0, 0, true, false},
+		{"quiet", time.Second, time.Hour, 3, true},
+		{"quiet after a burst that used everything up", time.Second, time.Second, 0, true},
+		{"burst", 0, time.Hour, 1, false},
+		{"burst, little is left", 0, time.Hour, 0, true},
+		{"burst, nothing is left", 0, 0, 0, false},
 	} {
-		r := &reserve{low: c.low}
+		r := &reserve{quarters: c.quarters}
 		s := &Shard{ahead: r, takenAt: time.Now().Add(-c.sinceWrite), bareAt: time.Now().Add(-c.sinceBare)}
 		if s.touchAhead(); r.filled != c.want {
 			t.Errorf("%s: prepared %v, want %v", c.name, r.filled, c.want)

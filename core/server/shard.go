@@ -57,37 +57,38 @@ type Shard struct {
 	loop   rpc.Loop
 	log    *slog.Logger
 
-	sessions map[uint32]*session // by slot
-	clients  map[uint64]*clientState
-	parked   []parkedRequest
-	waiters  []chan struct{}           // coordinators waiting for a release
-	running  map[meta.ReqID]struct{}   // operations with an Op that a coordinator is working on
-	tasks    map[inode.Ino]struct{}    // truncates under way
-	purging  bool                      // the purge goroutine runs
-	solving  bool                      // the goroutine that asks coordinators about prepared operations runs
-	freeOps  *op                       // free list
-	liveOps  *op                       // those in use, newest first
-	body     []byte                    // scratch for replies
-	releases rpc.ReleaseHandles        // scratch
-	retrying bool                      // parked requests are being served again
-	again    bool                      // something was released meanwhile
-	counts   [rpc.MsgMax]uint64        // requests by type
-	unknown  uint64                    // requests of unknown type
-	refused  uint64                    // handshakes refused
-	started  time.Time                 // of Start, for the grace time of orphans
-	swept    bool                      // orphans of the last incarnation are gone
-	busyTx   map[uint64]struct{}       // operations that a goroutine of this incarnation drives
-	shared   store.Shareable           // Store, if attached clients reach into it
-	watcher  *watcher                  // nil: nobody reads attributes in shared memory
-	begun    map[meta.ReqID]begunWrite // writes of attached clients
-	device   store.Device              // Store, if it takes its time; see device.go
-	waiting  thirst
-	sweeper  sweeper
-	moved    Moved
-	ahead    touchAheader // Store, if it prepares space before it is asked for
-	takenAt  time.Time    // when new data came last
-	bareAt   time.Time    // when room was given out last that was not prepared
-	locks    locks
+	sessions    map[uint32]*session // by slot
+	clients     map[uint64]*clientState
+	parked      []parkedRequest
+	waiters     []chan struct{}           // coordinators waiting for a release
+	running     map[meta.ReqID]struct{}   // operations with an Op that a coordinator is working on
+	tasks       map[inode.Ino]struct{}    // truncates under way
+	purging     bool                      // the purge goroutine runs
+	solving     bool                      // the goroutine that asks coordinators about prepared operations runs
+	freeOps     *op                       // free list
+	liveOps     *op                       // those in use, newest first
+	body        []byte                    // scratch for replies
+	releases    rpc.ReleaseHandles        // scratch
+	retrying    bool                      // parked requests are being served again
+	again       bool                      // something was released meanwhile
+	counts      [rpc.MsgMax]uint64        // requests by type
+	unknown     uint64                    // requests of unknown type
+	refused     uint64                    // handshakes refused
+	started     time.Time                 // of Start, for the grace time of orphans
+	swept       bool                      // orphans of the last incarnation are gone
+	busyTx      map[uint64]struct{}       // operations that a goroutine of this incarnation drives
+	shared      store.Shareable           // Store, if attached clients reach into it
+	watcher     *watcher                  // nil: nobody reads attributes in shared memory
+	begun       map[meta.ReqID]begunWrite // writes of attached clients
+	device      store.Device              // Store, if it takes its time; see device.go
+	waiting     thirst
+	sweeper     sweeper
+	moved       Moved
+	ahead       touchAheader // Store, if it prepares space before it is asked for
+	takenAt     time.Time    // when new data came last
+	awaitsPause bool         // a goroutine waits for the end of a burst
+	bareAt      time.Time    // when room was given out last that was not prepared
+	locks       locks
 
 	background context.Context
 	stop       context.CancelFunc

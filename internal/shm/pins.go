@@ -17,46 +17,51 @@ const (
 	maxPinners  = 256
 	pinLines    = 128
 	pinsPerLine = 8
-	pinsBytes   = maxPinners * int64(unsafe.Sizeof(pinner{}))
+	pinsBytes   = int64(unsafe.Sizeof(pinTables{}))
 )
 
-// pinner is the table of one process.
-type pinner struct {
+// pinTables is the file. Owners stand together, so that it takes little to pass over those who are gone.
+type pinTables struct {
+	owners [maxPinners]pinOwner
+	tables [maxPinners]pinTable
+}
+
+type pinOwner struct {
 	pid   uint64 // 0: nobody's; abandoned: anybody's
 	start uint64
-	_     [48]byte
-	lines [pinLines][pinsPerLine]uint64 // facts; 0: free
 }
 
-func pinnerAt(pins []byte, i int) *pinner {
-	return (*pinner)(unsafe.Pointer(&pins[i*int(unsafe.Sizeof(pinner{}))]))
-}
+// pinTable holds facts; 0: free.
+type pinTable [pinLines][pinsPerLine]uint64
 
 // lineOf is where a fact is pinned. Facts are numbered one after the other.
-func (p *pinner) lineOf(fact uint64) *[pinsPerLine]uint64 { return &p.lines[fact%pinLines] }
+func (t *pinTable) lineOf(fact uint64) *[pinsPerLine]uint64 { return &t[fact%pinLines] }
 
-// clear forgets all pins, and whose they were.
-func (p *pinner) clear(owner uint64) {
-	for i := range p.lines {
-		for j := range p.lines[i] {
-			atomic.StoreUint64(&p.lines[i][j], 0)
+func tablesIn(pins []byte) *pinTables { return (*pinTables)(unsafe.Pointer(&pins[0])) }
+
+// clear forgets all pins of a table, and whose they were.
+func (p *pinTables) clear(i int, owner uint64) {
+	t := &p.tables[i]
+	for line := range t {
+		for j := range t[line] {
+			atomic.StoreUint64(&t[line][j], 0)
 		}
 	}
-	atomic.StoreUint64(&p.start, 0)
-	atomic.CompareAndSwapUint64(&p.pid, owner, abandoned)
+	atomic.StoreUint64(&p.owners[i].start, 0)
+	atomic.CompareAndSwapUint64(&p.owners[i].pid, owner, abandoned)
 }
 
 // Pinned reports whether a process holds on to a fact. The fact's record must be void, or show that it is not to be pinned any more.
 func (b *Board) Pinned(fact uint64) bool {
-	for i := range maxPinners {
-		p := pinnerAt(b.pins, i)
-		switch atomic.LoadUint64(&p.pid) {
+	p := tablesIn(b.pins)
+	for i := range p.owners {
+		switch atomic.LoadUint64(&p.owners[i].pid) {
 		case 0:
 			return false // tables are taken in order
 		case abandoned:
 			continue
 		}
-		line := p.lineOf(fact)
+		line := p.tables[i].lineOf(fact)
 		for j := range line {
 			if atomic.LoadUint64(&line[j]) == fact {
 				return true
@@ -68,14 +73,14 @@ func (b *Board) Pinned(fact uint64) bool {
 
 // reapPins clears the tables of processes that have ended.
 func (b *Board) reapPins() {
-	for i := range maxPinners {
-		p := pinnerAt(b.pins, i)
-		owner := atomic.LoadUint64(&p.pid)
+	p := tablesIn(b.pins)
+	for i := range p.owners {
+		owner := atomic.LoadUint64(&p.owners[i].pid)
 		if owner == 0 {
 			return
 		}
-		if owner != abandoned && !b.runs(uint32(owner), atomic.LoadUint64(&p.start)) {
-			p.clear(owner)
+		if owner != abandoned && !b.runs(uint32(owner), atomic.LoadUint64(&p.owners[i].start)) {
+			p.clear(i, owner)
 		}
 	}
 }
@@ -95,10 +100,10 @@ func (p Pin) Drop() {
 
 // Pin holds on to a fact, which counts if its record shows it afterwards. false: there is no room for it.
 func (v *View) Pin(fact uint64) (Pin, bool) {
-	if v.pinner == nil || fact == 0 {
+	if v.myPins == nil || fact == 0 {
 		return Pin{}, false
 	}
-	line := v.pinner.lineOf(fact)
+	line := v.myPins.lineOf(fact)
 	for j := range line {
 		if atomic.LoadUint64(&line[j]) == 0 && atomic.CompareAndSwapUint64(&line[j], 0, fact) {
 			return Pin{&line[j]}, true
@@ -107,31 +112,32 @@ func (v *View) Pin(fact uint64) (Pin, bool) {
 	return Pin{}, false
 }
 
-// takePinner takes a table for this process; without one it pins nothing.
-func (v *View) takePinner(dir string) error {
+// takePins takes a table for this process; without one it pins nothing.
+func (v *View) takePins(dir string) error {
 	var err error
 	if v.pins, err = mapFile(filepath.Join(dir, pinsName), pinsBytes, true, false); err != nil {
 		return err
 	}
-	for i := range maxPinners {
-		p := pinnerAt(v.pins, i)
-		if atomic.CompareAndSwapUint64(&p.pid, 0, v.pid) || atomic.CompareAndSwapUint64(&p.pid, abandoned, v.pid) {
-			atomic.StoreUint64(&p.start, v.start)
-			v.pinner = p
+	p := tablesIn(v.pins)
+	for i := range p.owners {
+		o := &p.owners[i]
+		if atomic.CompareAndSwapUint64(&o.pid, 0, v.pid) || atomic.CompareAndSwapUint64(&o.pid, abandoned, v.pid) {
+			atomic.StoreUint64(&o.start, v.start)
+			v.myPins, v.pinTable = &p.tables[i], i
 			return nil
 		}
 	}
 	return nil
 }
 
-// dropPinner gives the table back.
-func (v *View) dropPinner() error {
-	if v.pinner != nil {
-		v.pinner.clear(v.pid)
-		v.pinner = nil
-	}
+// dropPins gives the table back.
+func (v *View) dropPins() error {
 	if v.pins == nil {
 		return nil
+	}
+	if v.myPins != nil {
+		tablesIn(v.pins).clear(v.pinTable, v.pid)
+		v.myPins = nil
 	}
 	return unix.Munmap(v.pins)
 }

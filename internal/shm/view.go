@@ -28,7 +28,8 @@ type View struct {
 	mine  atomic.Pointer[[]*cell] // cells of this process; grows under mu
 	taken uint64                  // cells looked at for free ones so far
 
-	pinner *pinner // nil: there was none left
+	myPins   *pinTable // nil: there was none left
+	pinTable int       // its number
 }
 
 // firstCells is how many cells a process takes at once.
@@ -62,7 +63,7 @@ func Attach(dir string, incarnation uint64, pid uint32, start uint64) (*View, er
 	case !v.grow(firstCells):
 		err = fserr.New("attach", dir, syscall.EAGAIN, fmt.Errorf("all %d cells are taken", maxCells))
 	default:
-		err = v.takePinner(dir)
+		err = v.takePins(dir)
 	}
 	if err != nil {
 		return nil, errors.Join(err, v.Close())
@@ -157,5 +158,5 @@ func (v *View) Close() error {
 		atomic.StoreUint64(&c.start, 0)
 		atomic.StoreUint64(&c.pid, abandoned)
 	}
-	return errors.Join(unix.Munmap(v.board), unix.Munmap(v.cells), unix.Munmap(v.records), v.dropPinner())
+	return errors.Join(unix.Munmap(v.board), unix.Munmap(v.cells), unix.Munmap(v.records), v.dropPins())
 }

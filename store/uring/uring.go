@@ -257,8 +257,8 @@ func (s *Store) TouchAhead() (more bool) { return s.index.TouchAhead() }
 // PlanAhead has nothing to give: space on a disk needs no touching.
 func (s *Store) PlanAhead() (work func() error, done func(error)) { return nil, nil }
 
-// Low reports whether it is time for TouchAhead.
-func (s *Store) Low() bool { return s.index.Low() }
+// Filled: see extent.Store.
+func (s *Store) Filled() int { return s.index.Filled() }
 
 // Dropped tells what the replay of the log cut off.
 func (s *Store) Dropped() []wal.Dropped { return s.index.Dropped() }

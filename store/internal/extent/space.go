@@ -221,9 +221,12 @@ func (s *space) reserve() int64 {
 	return int64(s.knownGrains)<<grainBits - int64(s.buddy.taken)<<pageBits
 }
 
-// low reports whether the reserve is nearly used up, and can be filled.
-func (s *space) low() bool {
-	return s.reserve() < s.aheadBytes/4 && !s.ahead && s.searched != len(s.buddy.blocks)+1
+// filled is how many quarters of the reserve are there, 4 if no more can be had now or more is under way.
+func (s *space) filled() int {
+	if s.aheadBytes == 0 || s.ahead || s.searched == len(s.buddy.blocks)+1 {
+		return 4
+	}
+	return int(max(0, min(s.reserve()*4/s.aheadBytes, 4)))
 }
 
 // nextStep finds the step, not prepared yet, that the allocator will reach next, and maps its segment.

@@ -279,8 +279,8 @@ func (s *Store) PlanAhead() (work func() error, done func(error)) {
 	return s.space.planAhead()
 }
 
-// Low reports whether little is left of the space that was prepared.
-func (s *Store) Low() bool { return s.space.low() }
+// Filled is how many quarters are there of the space that is to be prepared ahead; 4 if no more can be had now, or more is under way.
+func (s *Store) Filled() int { return s.space.filled() }
 
 // Dropped tells what the replay of the log cut off.
 func (s *Store) Dropped() []wal.Dropped {
