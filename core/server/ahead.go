@@ -8,9 +8,9 @@ import (
 )
 
 // Space for chunks is prepared before it is needed: a page of memory that the system has to find and to clear while a client waits costs more
-// than the copy. Where the store can, that is done beside the shard, and while nobody writes: two who fill memory at the same time are in
-// each other's way. During a burst the reserve is filled up only when little of it is left, and not at all when it is gone: the clients make
-// their pages themselves then (bare room), faster than they can be prepared.
+// than the copy. Where the store can, that is done beside the shard. It helps a shard that copies what came by message. It is in the way of clients
+// that fill room themselves: two who fill memory at a time slow each other down. While those are at work, the reserve is filled up only when
+// little of it is left, and not when it is gone: they make their pages themselves then (bare room), faster than they can be prepared.
 
 // touchAheader is a store that can prepare space before it is asked for.
 type touchAheader interface {
@@ -22,12 +22,12 @@ type touchAheader interface {
 	Filled() int
 }
 
-// burstPause without new data ends a burst.
+// burstPause without a client that asks for room ends a burst of them.
 const burstPause = 20 * time.Millisecond
 
 // mayPrepare reports whether it is a good moment.
 func (s *Shard) mayPrepare() bool {
-	if time.Since(s.takenAt) >= burstPause {
+	if time.Since(s.roomAt) >= burstPause {
 		return true
 	}
 	return s.ahead.Filled() == 0 && time.Since(s.bareAt) >= burstPause
@@ -35,9 +35,6 @@ func (s *Shard) mayPrepare() bool {
 
 // touchAhead prepares space, if there is any to be prepared.
 func (s *Shard) touchAhead() {
-	if !s.mayPrepare() {
-		return
-	}
 	work, done := s.ahead.PlanAhead()
 	if work == nil {
 		if s.ahead.Filled() == 0 {
@@ -57,8 +54,12 @@ func (s *Shard) prepareSpace(work func() error, done func(error)) {
 		if !s.onShard(func() {
 			done(err)
 			work = nil
-			if err == nil && s.background.Err() == nil && s.mayPrepare() {
+			switch {
+			case err != nil || s.background.Err() != nil:
+			case s.mayPrepare():
 				work, done = s.ahead.PlanAhead()
+			default:
+				s.prepareLater()
 			}
 		}) {
 			return
@@ -66,25 +67,39 @@ func (s *Shard) prepareSpace(work func() error, done func(error)) {
 	}
 }
 
-// spaceTaken is called where chunks take space.
+// spaceTaken is called where chunks take space: for bytes that came by message, or as room for a client to fill.
 func (s *Shard) spaceTaken() {
-	if s.ahead == nil {
+	if s.ahead == nil || s.ahead.Filled() >= 3 {
 		return
 	}
-	s.takenAt = time.Now()
-	switch filled := s.ahead.Filled(); {
-	case filled == 0:
+	if s.mayPrepare() {
 		s.touchAhead()
-	case filled < 3 && !s.awaitsPause:
+	} else {
+		s.prepareLater()
+	}
+}
+
+// roomGiven is spaceTaken for room. bare: it was not prepared.
+func (s *Shard) roomGiven(bare bool, now time.Time) {
+	s.roomAt = now
+	if bare {
+		s.bareAt = now
+		s.prepareLater() // its pages are to be had by the shard, too
+	}
+	s.spaceTaken()
+}
+
+// prepareLater has space prepared as soon as the burst is over.
+func (s *Shard) prepareLater() {
+	if !s.awaitsPause {
 		s.awaitsPause = s.spawn(s.awaitPause)
 	}
 }
 
-// awaitPause has space prepared as soon as the burst is over.
 func (s *Shard) awaitPause() {
 	for over := false; !over; {
 		if rpc.SleepUntil(s.background, time.Now().Add(burstPause)) != nil || !s.onShard(func() {
-			if over = time.Since(s.takenAt) >= burstPause; over {
+			if over = time.Since(s.roomAt) >= burstPause; over {
 				s.awaitsPause = false
 				s.touchAhead()
 			}

@@ -5,34 +5,30 @@ import (
 	"time"
 )
 
-// reserve is a touchAheader whose reserve is what the test says.
-type reserve struct {
-	quarters int
-	filled   bool
-}
+// reserve is a touchAheader of which so many quarters are filled.
+type reserve int
 
-func (r *reserve) Filled() int                            { return r.quarters }
-func (r *reserve) TouchAhead() bool                       { return false }
-func (r *reserve) PlanAhead() (func() error, func(error)) { r.filled = true; return nil, nil }
+func (r reserve) Filled() int                            { return int(r) }
+func (r reserve) TouchAhead() bool                       { return false }
+func (r reserve) PlanAhead() (func() error, func(error)) { return nil, nil }
 
-// Space is prepared while nobody writes; in a burst only when little is left, and not when it is gone.
+// Space is prepared unless clients fill room themselves; then only when little is left, and not when it is gone.
 func TestWhenSpaceIsPrepared(t *testing.T) {
 	for _, c := range []struct {
-		name                  string
-		sinceWrite, sinceBare time.Duration
-		quarters              int
-		want                  bool
+		name                 string
+		sinceRoom, sinceBare time.Duration
+		quarters             int
+		want                 bool
 	}{
-		{"quiet", time.Second, time.Hour, 3, true},
-		{"quiet after a burst that used everything up", time.Second, time.Second, 0, true},
-		{"burst", 0, time.Hour, 1, false},
+		{"nobody fills room", time.Second, time.Hour, 2, true},
+		{"nobody does any more, after everything was used up", time.Second, time.Second, 0, true},
+		{"burst", 0, time.Hour, 2, false},
 		{"burst, little is left", 0, time.Hour, 0, true},
 		{"burst, nothing is left", 0, 0, 0, false},
 	} {
-		r := &reserve{quarters: c.quarters}
-		s := &Shard{ahead: r, takenAt: time.Now().Add(-c.sinceWrite), bareAt: time.Now().Add(-c.sinceBare)}
-		if s.touchAhead(); r.filled != c.want {
-			t.Errorf("%s: prepared %v, want %v", c.name, r.filled, c.want)
+		s := &Shard{ahead: reserve(c.quarters), roomAt: time.Now().Add(-c.sinceRoom), bareAt: time.Now().Add(-c.sinceBare)}
+		if got := s.mayPrepare(); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
 }

@@ -85,8 +85,8 @@ type Shard struct {
 	sweeper     sweeper
 	moved       Moved
 	ahead       touchAheader // Store, if it prepares space before it is asked for
-	takenAt     time.Time    // when new data came last
-	awaitsPause bool         // a goroutine waits for the end of a burst
+	roomAt      time.Time    // when a client was given room last
+	awaitsPause bool         // a goroutine waits for the end of a burst of that
 	bareAt      time.Time    // when room was given out last that was not prepared
 	locks       locks
 
@@ -188,9 +188,7 @@ func (s *Shard) Tick(now time.Time) {
 			s.purge()
 		}
 	}
-	if s.ahead != nil {
-		s.touchAhead()
-	}
+	s.spaceTaken()
 }
 
 // checkpointBytes of log are replayed at most after a crash.

@@ -106,7 +106,6 @@ func (s *Shard) beginWrite(r *rpc.Request) error {
 		if b.write, b.bare, err = s.shared.BeginBare(uint64(m.Ino), m.Chunk, m.Offset, m.Length, m.Gen, m.ChunkBits); err != nil {
 			return err
 		}
-		s.spaceTaken()
 	}
 	place := onWire(s.shared.PlaceOfWrite(b.write))
 	if !place.Held {
@@ -116,9 +115,7 @@ func (s *Shard) beginWrite(r *rpc.Request) error {
 	}
 	now := time.Now()
 	b.expires = now.Add(2 * patience(r))
-	if b.bare {
-		s.bareAt = now
-	}
+	s.roomGiven(b.bare, now)
 	s.begun[id] = b
 	answer := rpc.BeginWriteReply{Place: place, Bare: b.bare}
 	s.body = answer.AppendTo(s.body[:0])

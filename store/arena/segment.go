@@ -91,6 +91,17 @@ func (f *segmentFiles) Piecemeal() bool {
 	return !f.onDisk && !f.huge() && f.pages.Load() == smallPages
 }
 
+// MapBeside implements extent.PiecemealBacking.
+func (f *segmentFiles) MapBeside(i int, off, n int64) error {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	s := f.segments[i]
+	if s == nil {
+		return syscall.EBADF // closed
+	}
+	return extent.Touch(s.mapping.Bytes[off : off+n])
+}
+
 var _ extent.BesideBacking = (*segmentFiles)(nil)
 
 // PrepareBeside implements extent.BesideBacking, where the kernel can do it without writing.

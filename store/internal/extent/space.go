@@ -38,6 +38,8 @@ type BesideBacking interface {
 type PiecemealBacking interface {
 	Backing
 	Piecemeal() bool
+	// MapBeside is PrepareBeside for pages that exist: the mapping gets to know them.
+	MapBeside(segment int, off, n int64) error
 }
 
 // space is the address range of all extents: pages of segments, some of them mapped and prepared.
@@ -48,9 +50,12 @@ type space struct {
 	old         []bool // segments with contents from an earlier run: nothing in them is known to be zeros
 	buddy       buddy
 	prepared    grains
-	known       grains // prepared, or given out to be prepared by who writes there
+	made        grains // have pages: prepared, or written to the file
+	known       grains // made, or given out to be made by who writes there
 	knownGrains int    // in known
 	firstStep   uint32 // all steps before it are known
+	bareGrains  int    // made and not prepared
+	bareStep    uint32 // where such grains were looked for last
 	aheadBytes  int64  // how much is to be prepared beyond what is in use
 	ahead       bool   // a step is being prepared beside the owner
 	searched    int    // blocks when there was nothing left to prepare, or it could not be
@@ -60,6 +65,15 @@ type space struct {
 type grains []uint64
 
 func (g grains) has(i uint32) bool { return int(i/64) < len(g) && g[i/64]&(1<<(i%64)) != 0 }
+
+func (g grains) hasAll(first, last uint32) bool {
+	for i := first; i <= last; i++ {
+		if !g.has(i) {
+			return false
+		}
+	}
+	return true
+}
 
 // hasStep reports whether all grains of a step are there.
 func (g grains) hasStep(step uint32) bool {
@@ -138,17 +152,8 @@ func (s *space) piecemeal() bool {
 
 // bare reports whether bytes [from, to) of a run are better written to the file than to its mapping: not all of their pages exist.
 func (s *space) bare(page, from, to uint32) bool {
-	return !s.isWritable(page, from, to) && s.piecemeal()
-}
-
-func (s *space) isWritable(page, from, to uint32) bool {
 	first, last := grainsOf(page, from, to)
-	for i := first; i <= last; i++ {
-		if !s.prepared.has(i) {
-			return false
-		}
-	}
-	return true
+	return !s.made.hasAll(first, last) && s.piecemeal()
 }
 
 // grainsOf are the grains of bytes [from, to) of a run; to > from.
@@ -156,21 +161,26 @@ func grainsOf(page, from, to uint32) (first, last uint32) {
 	return (page + from>>pageBits) / grainPages, (page + (to-1)>>pageBits) / grainPages
 }
 
-// wrote notes that all of bytes [from, to) of a run have pages: they were written to the file.
+// wrote notes that all of bytes [from, to) of a run have pages: they were written to the file. The mapping has not seen them.
 func (s *space) wrote(page, from, to uint32) {
 	const grainBytes = 1 << grainBits
 	from, to = page<<pageBits&(grainBytes-1)+from, page<<pageBits&(grainBytes-1)+to // as of the run's first grain
 	for at := (from + grainBytes - 1) &^ (grainBytes - 1); at+grainBytes <= to; at += grainBytes {
-		s.prepared.add(page/grainPages + at>>grainBits)
+		if s.made.add(page/grainPages + at>>grainBits) {
+			s.bareGrains++
+		}
 	}
 }
 
-// writable makes sure that stores to bytes [from, to) of a run find pages.
+// writable makes sure that stores to bytes [from, to) of a run find pages, without a fault for each.
 func (s *space) writable(page, from, to uint32) error {
-	if to <= from || s.isWritable(page, from, to) {
+	if to <= from {
 		return nil
 	}
 	first, last := grainsOf(page, from, to)
+	if s.prepared.hasAll(first, last) {
+		return nil
+	}
 	for i := first; i <= last; i++ {
 		end := i
 		for end <= last && !s.prepared.has(end) {
@@ -184,8 +194,7 @@ func (s *space) writable(page, from, to uint32) error {
 			return err
 		}
 		for ; i < end; i++ {
-			s.prepared.add(i)
-			s.know(i)
+			s.grainPrepared(i)
 		}
 	}
 	return nil
@@ -211,9 +220,15 @@ func (s *space) prepare(step uint32) error {
 
 func (s *space) stepPrepared(step uint32) {
 	for i := step * stepGrains; i < (step+1)*stepGrains; i++ {
-		s.prepared.add(i)
-		s.know(i)
+		s.grainPrepared(i)
 	}
+}
+
+func (s *space) grainPrepared(i uint32) {
+	if s.prepared.add(i) && !s.made.add(i) {
+		s.bareGrains--
+	}
+	s.know(i)
 }
 
 // reserve is how much is prepared and not in use: bytes.
@@ -247,6 +262,22 @@ func (s *space) nextStep() (step uint32, ok bool) {
 	return 0, false
 }
 
+// nextBareStep finds a step with pages that others have made.
+func (s *space) nextBareStep() (step uint32, ok bool) {
+	steps := uint32(len(s.made)) * 64 / stepGrains
+	for n := uint32(0); s.bareGrains > 0 && n < steps; n++ {
+		if s.bareStep++; s.bareStep >= steps {
+			s.bareStep = 0
+		}
+		for i := s.bareStep * stepGrains; i < (s.bareStep+1)*stepGrains; i++ {
+			if s.made.has(i) && !s.prepared.has(i) {
+				return s.bareStep, true
+			}
+		}
+	}
+	return 0, false
+}
+
 // giveUpAhead: nothing is prepared ahead until the allocator reaches further.
 func (s *space) giveUpAhead() { s.searched = len(s.buddy.blocks) + 1 }
 
@@ -267,13 +298,19 @@ func (s *space) planAhead() (work func() error, done func(error)) {
 	if !can || s.ahead {
 		return nil, nil
 	}
+	prepare := backing.PrepareBeside
 	step, ok := s.nextStep()
+	if !ok {
+		if step, ok = s.nextBareStep(); ok { // which none has but a backing that is made piecemeal
+			prepare = s.backing.(PiecemealBacking).MapBeside
+		}
+	}
 	if !ok {
 		return nil, nil
 	}
 	s.ahead = true
 	segment, off := s.pagePlace(step * stepPages)
-	return func() error { return backing.PrepareBeside(segment, off, stepBytes) }, func(err error) {
+	return func() error { return prepare(segment, off, stepBytes) }, func(err error) {
 		s.ahead = false
 		if err != nil {
 			s.giveUpAhead()
