@@ -152,7 +152,6 @@ func New(o Options) (*Client, error) {
 	c.cluster.Store(o.Map)
 	c.umask.Store(o.Umask & 0o777)
 	c.inodes.open = map[inode.Ino]*openInode{}
-	c.inodes.files = map[*File]struct{}{}
 	c.locks.held = map[lockID]*heldLock{}
 	c.sessions.connected = map[connKey]struct{}{}
 	c.sessions.incarnation = map[uint32]uint64{}
@@ -184,7 +183,7 @@ func New(o Options) (*Client, error) {
 func (c *Client) Distributed() bool { return c.o.Distributed }
 
 // OpenFiles is the number of open files and directory streams.
-func (c *Client) OpenFiles() int { return c.inodes.count() }
+func (c *Client) OpenFiles() int { return c.inodes.length() }
 
 // SetUmask changes the file mode creation mask and returns the one before.
 func (c *Client) SetUmask(mask uint32) (old uint32) { return c.umask.Swap(mask & 0o777) }

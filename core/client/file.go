@@ -29,6 +29,9 @@ type File struct {
 	flags  atomic.Int64 // as given to Open; SetFlags changes some
 	refs   atomic.Int32
 
+	prev, next *File // in table; guarded by table.mu
+	listed     bool
+
 	sequence cache.Sequence // of reads, for reading ahead; used with a cache only
 	tally    tally          // of what took no message
 

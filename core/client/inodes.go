@@ -13,7 +13,8 @@ import (
 type table struct {
 	mu    sync.Mutex
 	open  map[inode.Ino]*openInode
-	files map[*File]struct{}
+	files *File // all of them, by File.next
+	count int
 }
 
 // openInode is what this process knows of an inode that it has open.
@@ -190,7 +191,11 @@ func (t *table) attach(f *File, attr *inode.Attr) {
 	in.opened.Store(max(in.opened.Load(), attr.Version))
 	in.refs++
 	f.in = in
-	t.files[f] = struct{}{}
+	if f.next = t.files; f.next != nil {
+		f.next.prev = f
+	}
+	t.files, f.listed = f, true
+	t.count++
 	t.mu.Unlock()
 	in.learn(attr)
 }
@@ -198,7 +203,16 @@ func (t *table) attach(f *File, attr *inode.Attr) {
 func (t *table) detach(f *File) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.files, f)
+	if f.prev != nil {
+		f.prev.next = f.next
+	} else {
+		t.files = f.next
+	}
+	if f.next != nil {
+		f.next.prev = f.prev
+	}
+	f.prev, f.next, f.listed = nil, nil, false
+	t.count--
 	if f.in.refs--; f.in.refs == 0 {
 		delete(t.open, f.in.ino)
 	}
@@ -221,22 +235,21 @@ func (t *table) maybeDir(ino inode.Ino) bool {
 func (t *table) has(f *File) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	_, open := t.files[f]
-	return open
+	return f.listed
 }
 
-func (t *table) count() int {
+func (t *table) length() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.files)
+	return t.count
 }
 
 // list is the open files now.
 func (t *table) list() []*File {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	files := make([]*File, 0, len(t.files))
-	for f := range t.files {
+	files := make([]*File, 0, t.count)
+	for f := t.files; f != nil; f = f.next {
 		files = append(files, f)
 	}
 	return files
