@@ -20,7 +20,7 @@ const (
 	// knownParts are locked each for itself.
 	knownParts = 64
 	// partSlots is how many names one part remembers, slotChoice in how many slots one of them may be.
-	partSlots  = 1024
+	partSlots  = 2048
 	slotChoice = 4
 	// partText is how much text one part remembers: bytes.
 	partText = 64 << 10
