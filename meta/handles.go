@@ -54,8 +54,9 @@ func (s *Shard) OpenHandle(client uint64, ino inode.Ino, handle uint64) (inode.A
 	return n.attr(), nil
 }
 
-// ReleaseHandle drops a handle, or tells that a file was closed that had none (Observer.InodeOpen); the last one takes an inode without names with it. mtime ≠ 0 is the time of the last
-// overwrite through it, see inode.SetMtimeMax. It never waits: what it does commutes with all that can hold an inode.
+// ReleaseHandle drops a handle, or tells that a file was closed that had none (Observer.InodeOpen); the last one takes an
+// inode without names with it. mtime ≠ 0 is the time of the last overwrite through it, see inode.SetMtimeMax. It never waits: what
+// it does commutes with all that can hold an inode.
 // Repeating it, and releasing what is not there, is harmless. When the log refuses, the handle stays.
 func (s *Shard) ReleaseHandle(client uint64, ino inode.Ino, handle uint64, mtime int64) error {
 	n := s.nodes.get(ino)

@@ -84,8 +84,8 @@ func (l *lookups) part(n *name) (part *knownPart, slot uint64) {
 	return &l[bits%knownParts], bits / knownParts % (partSlots / slotChoice) * slotChoice
 }
 
-// isLocked reports whether a slot is about a name.
-func (p *knownPart) isLocked(k *knownName, n *name) bool {
+// aboutLocked reports whether a slot is about a name.
+func (p *knownPart) aboutLocked(k *knownName, n *name) bool {
 	if k.reach == 0 || k.parent != n.parent || int(k.length) != len(n.text) || p.end-k.text > partText {
 		return false
 	}
@@ -103,7 +103,7 @@ func (l *lookups) find(c *Client, n *name) (reply rpc.EntryReply, ok bool) {
 	var k knownName
 	part.mu.Lock()
 	for i := slot; i < slot+slotChoice && part.slots != nil; i++ {
-		if part.isLocked(&part.slots[i], n) {
+		if part.aboutLocked(&part.slots[i], n) {
 			k = part.slots[i]
 			break
 		}
@@ -132,7 +132,7 @@ func (l *lookups) learn(v version, n *name, ino inode.Ino, kind inode.Kind) {
 	oldest := &part.slots[slot]
 	for i := slot; i < slot+slotChoice; i++ {
 		k := &part.slots[i]
-		if part.isLocked(k, n) {
+		if part.aboutLocked(k, n) {
 			oldest = k
 			break
 		}

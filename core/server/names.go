@@ -54,11 +54,12 @@ func (s *Shard) found(r *rpc.Request, e meta.Entry, m *rpc.Lookup, created bool)
 	}
 	client, handle := r.Header.Client, m.Handle
 	s.body = answer.AppendTo(s.body[:0])
-	s.ok(r, s.body)
-	if answer.Opened { // as Attr was not refused, this is not
-		s.loop.Flush()
-		_, _ = s.o.Meta.OpenHandle(client, e.Ino, handle)
+	if !answer.Opened {
+		s.ok(r, s.body)
+		return nil
 	}
+	s.okNow(r, s.body)
+	_, _ = s.o.Meta.OpenHandle(client, e.Ino, handle) // as Attr was not refused, this is not
 	return nil
 }
 
@@ -125,8 +126,7 @@ func (s *Shard) created(r *rpc.Request, m *rpc.Create, attr *inode.Attr) {
 		Ino: attr.Ino, Kind: attr.Kind, Created: true, Opened: m.Open && attr.Kind == inode.File, HasAttr: true, Attr: *attr,
 	}
 	s.body = answer.AppendTo(s.body[:0])
-	s.ok(r, s.body)
-	s.loop.Flush()
+	s.okNow(r, s.body)
 	err := s.o.Meta.Settle()
 	if err == nil && answer.Opened {
 		_, err = s.o.Meta.OpenHandle(client, attr.Ino, handle)
@@ -314,8 +314,7 @@ func (s *Shard) releaseHandles(r *rpc.Request) error {
 	}
 	client := r.Header.Client
 	if told {
-		s.ok(r, nil)
-		s.loop.Flush()
+		s.okNow(r, nil)
 	}
 	var failed error
 	for _, h := range m.Handles {

@@ -392,6 +392,12 @@ func (s *Shard) ok(r *rpc.Request, body []byte) {
 	r.Reply(rpc.StatusOK, 0, body, nil)
 }
 
+// okNow is ok, and the answer is on its way while the handler does the rest of its work.
+func (s *Shard) okNow(r *rpc.Request, body []byte) {
+	s.ok(r, body)
+	s.loop.Flush()
+}
+
 // fail turns an error into the reply. A busy object parks the request instead.
 func (s *Shard) fail(r *rpc.Request, err error) {
 	status, errno := rpc.StatusErrno, uint32(0)

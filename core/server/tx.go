@@ -93,8 +93,7 @@ func (s *Shard) runHere(r *rpc.Request, steps []inode.TxOp) error {
 	if err := s.o.Meta.BeginApply(id, steps); err != nil {
 		return err
 	}
-	s.ok(r, nil)
-	s.loop.Flush()
+	s.okNow(r, nil)
 	if err := s.o.Meta.Settle(); err != nil {
 		s.log.Error("a change is in the log and not in memory", "error", err)
 	}

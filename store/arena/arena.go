@@ -56,6 +56,9 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	files := &segmentFiles{prefix: filepath.Join(o.Dir, o.Name+".segment."), populate: o.Populate, hugePages: o.HugePages}
+	if !o.HugePages {
+		files.pages.Store(smallPages)
+	}
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = defaultSegmentBytes
 	}

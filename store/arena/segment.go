@@ -86,9 +86,10 @@ func (f *segmentFiles) touch(s *segment, off, n int64) bool {
 var _ extent.PiecemealBacking = (*segmentFiles)(nil)
 
 // Piecemeal implements extent.PiecemealBacking: on tmpfs with small pages a page is found, and filled without being cleared first, in one go when it
-// is written to. Disks want their blocks allocated in larger pieces; huge pages are given to mappings only.
+// is written to. Disks want their blocks allocated in larger pieces; huge pages are given to mappings only. It is asked
+// for every chunk, so that what is not known yet (see huge) is not looked for.
 func (f *segmentFiles) Piecemeal() bool {
-	return !f.onDisk && !f.huge() && f.pages.Load() == smallPages
+	return !f.onDisk && f.pages.Load() == smallPages
 }
 
 // MapBeside implements extent.PiecemealBacking.

@@ -29,10 +29,6 @@ func (f *segmentFiles) huge() bool {
 	if known := f.pages.Load(); known != unknownPages {
 		return known == hugePages
 	}
-	if !f.hugePages {
-		f.pages.Store(smallPages)
-		return false
-	}
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	for _, s := range f.segments {

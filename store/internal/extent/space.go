@@ -178,9 +178,6 @@ func (s *space) writable(page, from, to uint32) error {
 		return nil
 	}
 	first, last := grainsOf(page, from, to)
-	if s.prepared.hasAll(first, last) {
-		return nil
-	}
 	for i := first; i <= last; i++ {
 		end := i
 		for end <= last && !s.prepared.has(end) {
