@@ -13,6 +13,7 @@ import (
 	"unsafe"
 
 	"github.com/benchfs/benchfs/capi/bridge"
+	_ "github.com/benchfs/benchfs/ucx/slack"
 )
 
 // library is the one of this process.

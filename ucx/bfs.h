@@ -40,24 +40,29 @@ enum {
 };
 
 enum {
-    BFS_GRACE_NS      = 1000000000, /* how long after its deadline a call may still wait for a transfer to end */
-    BFS_LIVENESS_NS   = 20000000,   /* a sleeping caller looks this often whether a server on its host still lives */
-    BFS_LOOK_NS       = 1000000000, /* a shard looks this often after the clients of its host and its own queue */
-    BFS_STUCK_NS      = 500000000,  /* a message to oneself that takes so long will never come */
-    BFS_BUSY_NS       = 20000000,   /* a worker that has something to do, and does nothing for so long, is suspect */
-    BFS_OLD_NAP_NS    = 2000000,    /* how long a shard sleeps that has an old worker, whose events wake nobody */
-    BFS_DRAIN_POLLS   = 1000,       /* more than a queue of UCX's has places */
-    BFS_BATCH         = 64,         /* events at once for Go */
-    BFS_MAX_PEERS     = 1 << 20,
-    BFS_STALE_MOST    = 1024, /* endpoints in a row that a client has left behind */
-    BFS_SLOT_BITS     = 16,
-    BFS_SPIN_MIN      = 200,
-    BFS_CROWD_MOST    = 32,
-    BFS_WATCH_POLLS   = 16,      /* empty polls of the network between two looks at the service's own events */
-    BFS_WORK_WAITS    = 1000,    /* waits until a yield is tried again */
-    BFS_TURNS_LOST    = 8,       /* so many dear yields in a row say that it is no chance */
+    BFS_GRACE_NS    = 1000000000, /* how long after its deadline a call may still wait for a transfer to end */
+    BFS_LIVENESS_NS = 20000000,   /* a sleeping caller looks this often whether a server on its host still lives */
+    BFS_LOOK_NS     = 1000000000, /* a shard looks this often after the clients of its host and its own queue */
+    BFS_STUCK_NS    = 500000000,  /* a message to oneself that takes so long will never come */
+    BFS_BUSY_NS     = 20000000,   /* a worker that has something to do, and does nothing for so long, is suspect */
+    BFS_OLD_NAP_NS  = 2000000,    /* how long a shard sleeps that has an old worker, whose events wake nobody */
+    BFS_DRAIN_POLLS = 1000,       /* more than a queue of UCX's has places */
+    BFS_BATCH       = 64,         /* events at once for Go */
+    BFS_MAX_PEERS   = 1 << 20,
+    BFS_STALE_MOST  = 1024, /* endpoints in a row that a client has left behind */
+    BFS_SLOT_BITS   = 16,
+    BFS_SPIN_MIN    = 10,  /* polls before a yield where others want the core */
+    BFS_SPIN_PROMPT = 200, /* polls of a shard before it sleeps, where somebody computes */
+    BFS_CROWD_MOST  = 32,
+    BFS_WATCH_POLLS = 16,   /* empty polls of the network between two looks at the service's own events */
+    BFS_WORK_WAITS  = 1000, /* waits until a yield is tried again */
+    BFS_MOVE_FIRST  = 64,   /* dear yields in a row until a shard tries another core; twice as many each time… */
+    BFS_MOVE_LAST   = 4096, /* …up to so many */
+    BFS_TURN_LOST =
+        16, /* what a yield counts that took longer than BFS_YIELD_WORK_NS; each that did not takes one off */
+    BFS_TURNS_LOST    = 128, /* so much says that it is no chance: more than one yield in sixteen, again and again */
     BFS_YIELD_WORK_NS = 1000000, /* a sched_yield that takes longer gave the core to somebody who computes */
-    BFS_YIELD_DEAR_NS = 2500     /* a sched_yield that takes longer gave the core to somebody who wanted it */
+    BFS_YIELD_DEAR_NS = 1000     /* a sched_yield that takes longer gave the core to somebody who wanted it */
 };
 
 /* ---- wait.c ---- */
@@ -67,11 +72,12 @@ typedef struct bfs_waiter {
     uint32_t spin_max, yield_max, spin_now, idle;
     uint32_t
         beside_work;     /* 0, or for how many waits more it is taken for certain that somebody computes on this core */
-    uint32_t turns_lost; /* yields in a row that cost somebody else's turn */
+    uint32_t turns_lost; /* how many of the last yields cost somebody else's turn: 0 … BFS_TURNS_LOST */
     int32_t  prompt;     /* this thread may ask for short turns */
+    uint32_t shared;     /* dear yields in a row */
+    uint32_t move_at;    /* so many of them send it to another core */
     uint32_t crowd;      /* how many of the last yields were dear, roughly: 0 … BFS_CROWD_MOST */
-    uint64_t yields, sleeps;
-    int64_t  clock; /* when it last yielded or slept */
+    uint64_t yields, sleeps, moves; /* moves: to another core */
 } bfs_waiter;
 
 enum {
@@ -83,6 +89,7 @@ enum {
 void    bfs_waiter_init(bfs_waiter *waiter, uint32_t spin_polls, uint32_t yield_polls);
 int     bfs_waiter_next(bfs_waiter *waiter);
 int64_t bfs_yield(bfs_waiter *waiter); /* → the time afterwards */
+int     bfs_move_on(void);             /* move.c: to another core; → 1 if the calling thread has moved */
 int64_t bfs_now(void);                 /* CLOCK_MONOTONIC, ns */
 void    bfs_futex_wait(uint32_t *word, uint32_t expected, int64_t timeout_ns);
 void    bfs_futex_wake(uint32_t *word);
@@ -418,7 +425,7 @@ typedef struct bfs_req {
 
 typedef struct bfs_server_stats {
     uint64_t requests, replies, bytes_in, bytes_out, garbage, no_session, hellos, cancels, expired, peers_gone, dropped;
-    uint64_t connections, closed_connections, sleeps, yields, probes, moves, stale_endpoints;
+    uint64_t connections, closed_connections, sleeps, yields, core_moves, probes, moves, stale_endpoints;
     uint64_t peers;
 } bfs_server_stats;
 

@@ -91,8 +91,8 @@ func answerParent(loop *ShardLoop, service *testService) {
 			cpu := time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 			s := loop.Stats()
 			done <- fmt.Sprintf("cpu=%d garbage=%d nosession=%d peers=%d gone=%d failed=%d expired=%d cancels=%d requests=%d "+
-				"refused=%d closed=%d connections=%d moves=%d probes=%d stale=%d", cpu, s.Garbage, s.NoSession, s.Peers, service.gone, service.failed, s.Expired,
-				s.Cancels, s.Requests, s.RefusedCallers, s.ClosedConnections, s.Connections, s.Moves, s.Probes, s.StaleEndpoints)
+				"refused=%d closed=%d connections=%d moves=%d probes=%d stale=%d core=%d", cpu, s.Garbage, s.NoSession, s.Peers, service.gone, service.failed, s.Expired,
+				s.Cancels, s.Requests, s.RefusedCallers, s.ClosedConnections, s.Connections, s.Moves, s.Probes, s.StaleEndpoints, s.CoreMoves)
 		}) {
 			return
 		}

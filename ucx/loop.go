@@ -21,8 +21,6 @@ import (
 const (
 	// repliesAtOnce is how many answers a batch may gather before they are sent: a long batch must not hold back its first.
 	repliesAtOnce = 8
-	// turnsAtOnce is how many batches, each a microsecond or a few, are served before the loop steps aside.
-	turnsAtOnce = 256
 	// drainAtMost bounds how long a stopping loop waits for its last answers to leave.
 	drainAtMost = time.Second
 )
@@ -102,9 +100,9 @@ func (l *ShardLoop) Listen(hostport string) (actual string, err error) {
 
 // Run serves on the calling goroutine until Stop. It then frees the worker.
 //
-// Now and then it steps aside, with nobody else in line as a rule: a goroutine that never yields looks to Go's monitor like one that hangs.
-// The monitor then stays awake, wakes up thousands of times a second, and takes the processor away whenever it finds the goroutine in
-// C. To step aside is 80 ns for a goroutine that is not locked to its thread, and 11 µs for one that is, so it is not.
+// It stays on one thread of the system, and never steps aside for other goroutines, which have processors (P) of their own. A goroutine that does wakes up
+// another thread, which often takes it over where cores are few: shards wandered from thread to thread like that, onto the cores of their clients too,
+// hundreds of times a second. To Go's monitor it looks like one that hangs; package slack tells what is done about that.
 func (l *ShardLoop) Run() {
 	l.mu.Lock()
 	if l.ended || l.running {
@@ -113,13 +111,10 @@ func (l *ShardLoop) Run() {
 	}
 	l.running = true
 	l.mu.Unlock()
-	aside := int64(0) // when the loop last stepped aside, as far as that is known without asking for the time
-	for turn := uint(1); ; turn++ {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for {
 		n := C.bfs_server_poll(l.c)
-		if clock := int64(l.c.waiter.clock); clock-aside >= int64(time.Millisecond) || turn%turnsAtOnce == 0 {
-			aside = clock
-			runtime.Gosched()
-		}
 		if n > 0 {
 			for i, event := range unsafe.Slice(l.c.spare, int(n)) {
 				l.waiting = int(n) - 1 - i

@@ -181,6 +181,7 @@ type LoopStats struct {
 	Moves             uint64 `json:"moves"`           // it was, and another worker took over
 	Sleeps            uint64 `json:"sleeps"`
 	Yields            uint64 `json:"yields"`
+	CoreMoves         uint64 `json:"core_moves"` // to another core, away from who shares this one with it
 }
 
 // Stats may be called from any goroutine. The counters are read one by one while the loop runs.
@@ -222,5 +223,6 @@ func (l *ShardLoop) statsLocked() LoopStats {
 		StaleEndpoints:    load(&s.stale_endpoints),
 		Sleeps:            load(&s.sleeps),
 		Yields:            load(&s.yields),
+		CoreMoves:         load(&s.core_moves),
 	}
 }

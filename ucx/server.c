@@ -63,7 +63,6 @@ static void bfs_server_sleep(bfs_server *server)
         }
     }
     __atomic_store_n(&server->asleep, 0, __ATOMIC_SEQ_CST);
-    server->waiter.clock = bfs_now();
 }
 
 /* Does what is to be done when there is nothing to do. */
@@ -107,16 +106,17 @@ uint32_t bfs_server_poll(bfs_server *server)
             break;
         }
     }
-    bfs_event *events      = server->events;
-    uint32_t   capacity    = server->event_capacity;
-    uint32_t   count       = server->event_count;
-    server->events         = server->spare;
-    server->event_capacity = server->spare_capacity;
-    server->event_count    = 0;
-    server->spare          = events;
-    server->spare_capacity = capacity;
-    server->stats.sleeps   = server->waiter.sleeps;
-    server->stats.yields   = server->waiter.yields;
+    bfs_event *events        = server->events;
+    uint32_t   capacity      = server->event_capacity;
+    uint32_t   count         = server->event_count;
+    server->events           = server->spare;
+    server->event_capacity   = server->spare_capacity;
+    server->event_count      = 0;
+    server->spare            = events;
+    server->spare_capacity   = capacity;
+    server->stats.sleeps     = server->waiter.sleeps;
+    server->stats.yields     = server->waiter.yields;
+    server->stats.core_moves = server->waiter.moves;
     return count;
 }
 

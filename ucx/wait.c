@@ -20,6 +20,7 @@ void bfs_waiter_init(bfs_waiter *waiter, uint32_t spin_polls, uint32_t yield_pol
     memset(waiter, 0, sizeof(*waiter));
     waiter->spin_max = waiter->spin_now = spin_polls;
     waiter->yield_max                   = yield_polls;
+    waiter->move_at                     = BFS_MOVE_FIRST;
 }
 
 /*
@@ -28,11 +29,11 @@ void bfs_waiter_init(bfs_waiter *waiter, uint32_t spin_polls, uint32_t yield_pol
  */
 static int bfs_waiter_beside_work(bfs_waiter *waiter, uint32_t idle)
 {
-    uint32_t spin = waiter->prompt && waiter->spin_max > BFS_SPIN_MIN ? BFS_SPIN_MIN : waiter->spin_max;
+    uint32_t spin = waiter->prompt && waiter->spin_max > BFS_SPIN_PROMPT ? BFS_SPIN_PROMPT : waiter->spin_max;
     if (idle < spin)
         return BFS_SPIN;
     if (idle == spin && --waiter->beside_work == 0) {
-        waiter->turns_lost = BFS_TURNS_LOST - 2; /* two more are enough to go on like this */
+        waiter->turns_lost = BFS_TURNS_LOST - 2 * BFS_TURN_LOST; /* two more are enough to go on like this */
         if (waiter->prompt)
             bfs_short_turns(0);
     }
@@ -49,6 +50,16 @@ int bfs_waiter_next(bfs_waiter *waiter)
     return idle - waiter->spin_now < waiter->yield_max ? BFS_YIELD : BFS_SLEEP;
 }
 
+/* The yield gave the core to somebody else. A shard does not stay where that is always so. */
+static void bfs_core_shared(bfs_waiter *waiter)
+{
+    if (++waiter->shared < waiter->move_at || !waiter->prompt)
+        return;
+    waiter->shared  = 0;
+    waiter->move_at = 2 * waiter->move_at < BFS_MOVE_LAST ? 2 * waiter->move_at : BFS_MOVE_LAST;
+    waiter->moves += (uint64_t)bfs_move_on();
+}
+
 /*
  * What a yield costs tells whether somebody else wants this core. Where most yields are dear, there are more pollers than
  * cores, and spinning only keeps the others from answering: the polls before the first yield become few. A pair of
@@ -60,18 +71,24 @@ int64_t bfs_yield(bfs_waiter *waiter)
     sched_yield();
     int64_t after = bfs_now();
     waiter->yields++;
-    waiter->clock      = after;
-    waiter->turns_lost = after - before > BFS_YIELD_WORK_NS ? waiter->turns_lost + 1 : 0;
-    if (waiter->turns_lost == BFS_TURNS_LOST) {
+    if (after - before > BFS_YIELD_WORK_NS)
+        waiter->turns_lost += BFS_TURN_LOST;
+    else if (waiter->turns_lost > 0)
+        waiter->turns_lost--;
+    if (waiter->turns_lost >= BFS_TURNS_LOST) {
         waiter->turns_lost  = 0;
         waiter->beside_work = BFS_WORK_WAITS;
         if (waiter->prompt)
             bfs_short_turns(1);
     }
-    if (after - before > BFS_YIELD_DEAR_NS)
+    if (after - before > BFS_YIELD_DEAR_NS) {
         waiter->crowd = waiter->crowd + 2 < BFS_CROWD_MOST ? waiter->crowd + 2 : BFS_CROWD_MOST;
-    else if (waiter->crowd > 0)
-        waiter->crowd--;
+        bfs_core_shared(waiter);
+    } else {
+        waiter->crowd -= waiter->crowd > 0;
+        waiter->shared  = 0;
+        waiter->move_at = BFS_MOVE_FIRST;
+    }
     uint32_t least   = waiter->spin_max < BFS_SPIN_MIN ? waiter->spin_max : BFS_SPIN_MIN;
     waiter->spin_now = waiter->crowd < BFS_CROWD_MOST / 2 ? waiter->spin_max : least;
     return after;

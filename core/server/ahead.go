@@ -8,9 +8,10 @@ import (
 )
 
 // Space for chunks is prepared before it is needed: a page of memory that the system has to find and to clear while a client waits costs more
-// than the copy. Where the store can, that is done beside the shard. It helps a shard that copies what came by message. It is in the way of clients
-// that fill room themselves: two who fill memory at a time slow each other down. While those are at work, the reserve is filled up only when
-// little of it is left, and not when it is gone: they make their pages themselves then (bare room), faster than they can be prepared.
+// than the copy. Where the store can, that is done beside the shard, when the shard has little to do: on a node without idle cores it takes a core from the
+// shard, or from the client that waits for it, whatever that is busy with. While there is much to do, space is prepared only when none is left. Not even then
+// while clients fill room themselves: two who fill memory at a time slow each other down, and clients make their pages (bare room) faster
+// than they can be prepared.
 
 // touchAheader is a store that can prepare space before it is asked for.
 type touchAheader interface {
@@ -22,14 +23,25 @@ type touchAheader interface {
 	Filled() int
 }
 
-// burstPause without a client that asks for room ends a burst of them.
-const burstPause = 20 * time.Millisecond
+const (
+	// burstPause without a client that asks for room ends a burst of them. After so long it is looked again how busy the shard is.
+	burstPause = 20 * time.Millisecond
+	// fewRequests between two looks, one to twenty milliseconds apart, are little to do.
+	fewRequests = 16
+)
 
-// mayPrepare reports whether it is a good moment.
-func (s *Shard) mayPrepare() bool {
-	if time.Since(s.roomAt) >= burstPause {
-		return true
-	}
+// quiet reports whether the shard has had little to do since the last look.
+func (s *Shard) quiet() bool {
+	served := s.served - s.looked
+	s.looked = s.served
+	return served <= fewRequests && time.Since(s.roomAt) >= burstPause
+}
+
+// mayPrepare looks whether it is a good moment.
+func (s *Shard) mayPrepare() bool { return s.quiet() || s.spaceWanted() }
+
+// spaceWanted reports whether what was prepared is used up, and clients do not help themselves.
+func (s *Shard) spaceWanted() bool {
 	return s.ahead.Filled() == 0 && time.Since(s.bareAt) >= burstPause
 }
 
@@ -72,7 +84,7 @@ func (s *Shard) spaceTaken() {
 	if s.ahead == nil || s.ahead.Filled() >= 3 {
 		return
 	}
-	if s.mayPrepare() {
+	if s.spaceWanted() {
 		s.touchAhead()
 	} else {
 		s.prepareLater()
@@ -89,7 +101,7 @@ func (s *Shard) roomGiven(bare bool, now time.Time) {
 	s.spaceTaken()
 }
 
-// prepareLater has space prepared as soon as the burst is over.
+// prepareLater has space prepared as soon as there is little to do.
 func (s *Shard) prepareLater() {
 	if !s.awaitsPause {
 		s.awaitsPause = s.spawn(s.awaitPause)
@@ -99,7 +111,7 @@ func (s *Shard) prepareLater() {
 func (s *Shard) awaitPause() {
 	for over := false; !over; {
 		if rpc.SleepUntil(s.background, time.Now().Add(burstPause)) != nil || !s.onShard(func() {
-			if over = time.Since(s.roomAt) >= burstPause; over {
+			if over = s.mayPrepare(); over {
 				s.awaitsPause = false
 				s.touchAhead()
 			}

@@ -12,21 +12,24 @@ func (r reserve) Filled() int                            { return int(r) }
 func (r reserve) TouchAhead() bool                       { return false }
 func (r reserve) PlanAhead() (func() error, func(error)) { return nil, nil }
 
-// Space is prepared unless clients fill room themselves; then only when little is left, and not when it is gone.
+// Space is prepared when there is little to do; else only when none is left, and not while clients help themselves.
 func TestWhenSpaceIsPrepared(t *testing.T) {
 	for _, c := range []struct {
 		name                 string
 		sinceRoom, sinceBare time.Duration
+		requests             uint64
 		quarters             int
 		want                 bool
 	}{
-		{"nobody fills room", time.Second, time.Hour, 2, true},
-		{"nobody does any more, after everything was used up", time.Second, time.Second, 0, true},
-		{"burst", 0, time.Hour, 2, false},
-		{"burst, little is left", 0, time.Hour, 0, true},
-		{"burst, nothing is left", 0, 0, 0, false},
+		{"little to do", time.Second, time.Hour, 1, 2, true},
+		{"nobody fills room any more, after everything was used up", time.Second, time.Second, 1, 0, true},
+		{"busy", time.Second, time.Hour, 1000, 2, false},
+		{"busy, nothing is left", time.Second, time.Hour, 1000, 0, true},
+		{"clients fill room", 0, time.Hour, 1, 2, false},
+		{"clients fill room, nothing is left", 0, time.Hour, 1, 0, true},
+		{"clients fill room that was not prepared", 0, 0, 1, 0, false},
 	} {
-		s := &Shard{ahead: reserve(c.quarters), roomAt: time.Now().Add(-c.sinceRoom), bareAt: time.Now().Add(-c.sinceBare)}
+		s := &Shard{ahead: reserve(c.quarters), served: 5000 + c.requests, looked: 5000, roomAt: time.Now().Add(-c.sinceRoom), bareAt: time.Now().Add(-c.sinceBare)}
 		if got := s.mayPrepare(); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}

@@ -72,6 +72,7 @@ type Shard struct {
 	retrying    bool                      // parked requests are being served again
 	again       bool                      // something was released meanwhile
 	counts      [rpc.MsgMax]uint64        // requests by type
+	served      uint64                    // in all
 	unknown     uint64                    // requests of unknown type
 	refused     uint64                    // handshakes refused
 	started     time.Time                 // of Start, for the grace time of orphans
@@ -86,7 +87,8 @@ type Shard struct {
 	moved       Moved
 	ahead       touchAheader // Store, if it prepares space before it is asked for
 	roomAt      time.Time    // when a client was given room last
-	awaitsPause bool         // a goroutine waits for the end of a burst of that
+	looked      uint64       // of served, when it was looked last how busy the shard is
+	awaitsPause bool         // a goroutine waits until there is little to do
 	bareAt      time.Time    // when room was given out last that was not prepared
 	locks       locks
 
@@ -333,6 +335,7 @@ func (s *Shard) Serve(r *rpc.Request) {
 		return
 	}
 	s.counts[r.Header.Type]++
+	s.served++
 	s.dispatch(r)
 }
 
