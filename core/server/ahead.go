@@ -9,8 +9,8 @@ import (
 
 // Space for chunks is prepared before it is needed: a page of memory that the system has to find and to clear while a client waits costs more
 // than the copy. Where the store can, that is done beside the shard, when the shard has little to do: on a node without idle cores it takes a core from the
-// shard, or from the client that waits for it, whatever that is busy with. While there is much to do, space is prepared only when none is left. Not even then
-// while clients fill room themselves: two who fill memory at a time slow each other down, and clients make their pages (bare room) faster
+// shard, or from the client that waits for it, whatever that is busy with. While there is much to do, space is prepared only when little of it is left. Not
+// even then while clients fill room themselves: two who fill memory at a time slow each other down, and clients make their pages (bare room) faster
 // than they can be prepared.
 
 // touchAheader is a store that can prepare space before it is asked for.
@@ -40,9 +40,9 @@ func (s *Shard) quiet() bool {
 // mayPrepare looks whether it is a good moment.
 func (s *Shard) mayPrepare() bool { return s.quiet() || s.spaceWanted() }
 
-// spaceWanted reports whether what was prepared is used up, and clients do not help themselves.
+// spaceWanted reports whether what was prepared is almost used up, and clients do not help themselves.
 func (s *Shard) spaceWanted() bool {
-	return s.ahead.Filled() == 0 && time.Since(s.bareAt) >= burstPause
+	return s.ahead.Filled() == 0 && time.Since(s.roomAt) >= burstPause
 }
 
 // touchAhead prepares space, if there is any to be prepared.
@@ -95,7 +95,6 @@ func (s *Shard) spaceTaken() {
 func (s *Shard) roomGiven(bare bool, now time.Time) {
 	s.roomAt = now
 	if bare {
-		s.bareAt = now
 		s.prepareLater() // its pages are to be had by the shard, too
 	}
 	s.spaceTaken()

@@ -89,7 +89,6 @@ type Shard struct {
 	roomAt      time.Time    // when a client was given room last
 	looked      uint64       // of served, when it was looked last how busy the shard is
 	awaitsPause bool         // a goroutine waits until there is little to do
-	bareAt      time.Time    // when room was given out last that was not prepared
 	locks       locks
 
 	background context.Context
