@@ -63,7 +63,17 @@ func (c *Client) begin(ctx context.Context, kind opKind) *op {
 
 // prepare is begin for what the application did not ask for. release ends it.
 func (c *Client) prepare(ctx context.Context, kind opKind) *op {
-	l := c.take()
+	return c.prepareIn(c.take(), ctx, kind)
+}
+
+// prepareAside is prepare for what nobody waits for: it shares the lane that is there anyway, since the first call on another one starts a worker.
+func (c *Client) prepareAside(ctx context.Context, kind opKind) *op {
+	l := c.lanes[0]
+	l.inUse.Add(1)
+	return c.prepareIn(l, ctx, kind)
+}
+
+func (c *Client) prepareIn(l *lane, ctx context.Context, kind opKind) *op {
 	l.mu.Lock()
 	o := l.free
 	if o != nil {

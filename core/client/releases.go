@@ -12,19 +12,21 @@ import (
 )
 
 // A handle keeps an inode from going with its last name, and that is all that it does. So a close need not wait for the inode's shard to hear
-// of it: closed handles are collected, and told a batch at a time, or when releaseDelay has passed. Until then a file that was unlinked
+// of it: closed handles are collected, and told a batch at a time, or when releaseDelay has passed without a batch. Until then a file that was unlinked
 // keeps its space. A close that has something to tell that others may look at, the time of overwrites, tells it at once.
 
 const (
 	releaseBatch = rpc.MaxReleases
 	releaseDelay = 5 * time.Millisecond
+	leaveMost    = 20 // delays in a row in which others told what there was to tell
 )
 
 // releases are the handles that were closed and not told yet.
 type releases struct {
 	mu      sync.Mutex
 	byShard map[uint32][]rpc.ReleaseHandle
-	teller  bool // a goroutine sees to it that they are told
+	teller  bool   // a goroutine sees to it that they are told
+	batches uint64 // that were told by those who closed
 	ended   sync.WaitGroup
 }
 
@@ -48,16 +50,29 @@ func (c *Client) releaseSoon(ctx context.Context, ino inode.Ino, handle uint64) 
 		o := c.prepare(ctx, opClose)
 		_, _ = o.tellSome(shard) // those that could not be told stay
 		o.release()
+		q.mu.Lock()
+		q.batches++
+		q.mu.Unlock()
 	}
 }
 
-// tellReleases runs while there is something to tell.
+// tellReleases runs while there is something to tell. While those who close fill batches themselves, it leaves it to them.
 func (c *Client) tellReleases() {
 	q := &c.releases
 	defer q.ended.Done()
+	seen, left := uint64(0), 0
 	for {
 		_ = rpc.SleepUntil(context.Background(), time.Now().Add(releaseDelay)) // never an error: nobody cancels it
-		o := c.prepare(context.Background(), opClose)
+		q.mu.Lock()
+		filled := q.batches != seen
+		seen = q.batches
+		q.mu.Unlock()
+		if filled && left < leaveMost && !c.closed.Load() {
+			left++ // there may be a few for another shard among them
+			continue
+		}
+		left = 0
+		o := c.prepareAside(context.Background(), opClose)
 		idle := o.tellAllReleases() == nil
 		o.release()
 		q.mu.Lock()
