@@ -112,7 +112,7 @@ type Client struct {
 type lane struct {
 	pool      *rpc.Pool
 	transport rpc.Transport
-	inUse     atomic.Int32 // calls in progress
+	inUse     atomic.Int32 // calls of the application in progress
 
 	mu      sync.Mutex
 	free    *op

@@ -23,6 +23,7 @@ type op struct {
 	c        *Client
 	lane     *lane
 	kind     opKind
+	aside    bool // not counted as a user of the lane
 	ctx      context.Context
 	deadline time.Time
 
@@ -67,10 +68,11 @@ func (c *Client) prepare(ctx context.Context, kind opKind) *op {
 }
 
 // prepareAside is prepare for what nobody waits for: it shares the lane that is there anyway, since the first call on another one starts a worker.
+// The application's calls take that lane as if it were free.
 func (c *Client) prepareAside(ctx context.Context, kind opKind) *op {
-	l := c.lanes[0]
-	l.inUse.Add(1)
-	return c.prepareIn(l, ctx, kind)
+	o := c.prepareIn(c.lanes[0], ctx, kind)
+	o.aside = true
+	return o
 }
 
 func (c *Client) prepareIn(l *lane, ctx context.Context, kind opKind) *op {
@@ -106,11 +108,11 @@ func (o *op) end(path string, err error) error {
 
 // release gives the op back to its lane.
 func (o *op) release() {
-	l := o.lane
+	l, aside := o.lane, o.aside
 	o.reset()
 	clear(o.pieces)
 	o.pieces = o.pieces[:0]
-	o.one[0], o.ctx, o.near, o.pin = nil, nil, nil, shm.Pin{}
+	o.one[0], o.ctx, o.near, o.pin, o.aside = nil, nil, nil, shm.Pin{}, false
 	l.mu.Lock()
 	if o.scratch != nil {
 		l.scratch = append(l.scratch, o.scratch)
@@ -119,7 +121,9 @@ func (o *op) release() {
 	o.next = l.free
 	l.free = o
 	l.mu.Unlock()
-	l.inUse.Add(-1)
+	if !aside {
+		l.inUse.Add(-1)
+	}
 }
 
 // drain gives back the transport's memory. No op is in progress.
