@@ -58,6 +58,7 @@ enum {
     BFS_WORK_WAITS  = 1000, /* waits until a yield is tried again */
     BFS_MOVE_FIRST  = 64,   /* dear yields in a row until a shard tries another core; twice as many each time… */
     BFS_MOVE_LAST   = 4096, /* …up to so many */
+    BFS_MOVE_CHECK  = 512,  /* …or so many while no core is idle, which may change */
     BFS_TURN_LOST =
         16, /* what a yield counts that took longer than BFS_YIELD_WORK_NS; each that did not takes one off */
     BFS_TURNS_LOST    = 128, /* so much says that it is no chance: more than one yield in sixteen, again and again */

@@ -55,9 +55,12 @@ static void bfs_core_shared(bfs_waiter *waiter)
 {
     if (++waiter->shared < waiter->move_at || !waiter->prompt)
         return;
-    waiter->shared  = 0;
-    waiter->move_at = 2 * waiter->move_at < BFS_MOVE_LAST ? 2 * waiter->move_at : BFS_MOVE_LAST;
-    waiter->moves += (uint64_t)bfs_move_on();
+    int      moved = bfs_move_on();
+    uint32_t most  = moved ? BFS_MOVE_LAST : BFS_MOVE_CHECK;
+    waiter->moves += (uint64_t)moved;
+    waiter->shared = 0;
+    if (waiter->move_at < most)
+        waiter->move_at *= 2;
 }
 
 /*
