@@ -27,7 +27,7 @@ const (
 	// burstPause without a client that asks for room ends a burst of them. After so long it is looked again how busy the shard is.
 	burstPause = 20 * time.Millisecond
 	// fewRequests between two looks, one to twenty milliseconds apart, are little to do.
-	fewRequests = 16
+	fewRequests = 4
 )
 
 // quiet reports whether the shard has had little to do since the last look.
