@@ -1,6 +1,9 @@
 package main
 
-import "strings"
+import (
+	"math"
+	"strings"
+)
 
 // direction says which side of a bar is good.
 type direction int
@@ -173,28 +176,46 @@ const (
 // evaluated is a comparison with the figures of a run.
 type evaluated struct {
 	comparison
-	ratio   float64 // of the medians; without a limit the figure itself
+	ratio   float64 // the median of the rounds'; without a limit the figure itself
 	verdict verdict
+}
+
+// value is the figure, or its ratio to the limit: the median of those of the rounds, because a round's two were measured within a minute, and what
+// else goes on in a machine often lasts longer. Where one was not measured in each round, it is the ratio of the medians.
+func (c comparison) value(m *measurements) (float64, bool) {
+	row := m.byKey[c.row]
+	if row == nil {
+		return 0, false
+	}
+	values, limits := row.Values, []float64{1}
+	if c.limit != "" {
+		limit := m.byKey[c.limit]
+		if limit == nil {
+			return 0, false
+		}
+		limits = limit.Values
+	}
+	if len(values) != len(limits) {
+		values, limits = []float64{median(values)}, []float64{median(limits)}
+	}
+	ratios := make([]float64, len(values))
+	for i, value := range values {
+		if c.asTime {
+			value = 1e6 / value
+		}
+		ratios[i] = value / limits[i]
+		if math.IsInf(ratios[i], 0) || math.IsNaN(ratios[i]) {
+			return 0, false
+		}
+	}
+	return median(ratios), true
 }
 
 // evaluate gives false if the row or its limit was not measured, or is zero where something is divided by it.
 func (c comparison) evaluate(m *measurements) (evaluated, bool) {
-	value, ok := m.median(c.row)
+	value, ok := c.value(m)
 	if !ok {
 		return evaluated{}, false
-	}
-	if c.asTime {
-		if value == 0 {
-			return evaluated{}, false
-		}
-		value = 1e6 / value
-	}
-	if c.limit != "" {
-		limit, ok := m.median(c.limit)
-		if !ok || limit == 0 {
-			return evaluated{}, false
-		}
-		value /= limit
 	}
 	e := evaluated{comparison: c, ratio: value, verdict: verdictNone}
 	good := false

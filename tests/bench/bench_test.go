@@ -38,9 +38,9 @@ func TestMedian(t *testing.T) {
 	}
 }
 
-// TestVerdicts: a ratio is one of medians, and each kind of bar has its edge on the right side.
+// TestVerdicts: a ratio is the median of the rounds', and each kind of bar has its edge on the right side.
 func TestVerdicts(t *testing.T) {
-	m := measured(map[string][]float64{"a": {1, 8, 9}, "b": {4, 4, 100}, "rate": {500000}, "trip": {0.5}, "zero": {0}})
+	m := measured(map[string][]float64{"a": {1, 8, 9}, "b": {0.5, 4, 100}, "once": {4}, "rate": {500000}, "trip": {0.5}, "zero": {0}})
 	for _, c := range []struct {
 		comparison
 		ratio float64
@@ -52,6 +52,7 @@ func TestVerdicts(t *testing.T) {
 		{comparison{row: "a", limit: "b", want: atMost, bar: 1.99}, 2, verdictMissed},
 		{comparison{row: "a", limit: "b", want: below, bar: 2}, 2, verdictMissed},
 		{comparison{row: "a", limit: "b"}, 2, verdictNone},
+		{comparison{row: "a", limit: "once"}, 2, verdictNone}, // not measured in each round
 		{comparison{row: "a", want: atMost, bar: 8}, 8, verdictOK},
 		{comparison{row: "rate", want: atLeast, bar: 400000}, 500000, verdictOK},
 		// 500 000 a second are 2 µs each, four times the round trip.

@@ -90,12 +90,13 @@ func (c crowd) suffix() string {
 	return text
 }
 
-// allCases is the benchmark, stage by stage.
+// allCases is the benchmark, stage by stage: those next to each other whose figures are compared.
 func allCases() []testCase {
 	return slices.Concat(
-		limitCases(), ucxCases("ucx-shm", bare, 1), ucxCases("ucx-tcp", bareTCP, 20),
-		transportCases(embedded, full), transportCases(shortcut, full), blankCases(), transportCases(shm, full), transportCases(tcp, slow),
-		hugeCases(), starvedCases(shortcut2d, full), starvedCases(shm2d, full), starvedCases(tcp2d, slow), diskCases(), preloadCases(), memoryCases(),
+		limitCases(), ucxCases("ucx-shm", bare, 1),
+		transportCases(shortcut, full), blankCases(), starvedCases(shortcut2d, full), hugeCases(), transportCases(embedded, full),
+		transportCases(shm, full), starvedCases(shm2d, full),
+		ucxCases("ucx-tcp", bareTCP, 20), transportCases(tcp, slow), starvedCases(tcp2d, slow), diskCases(), preloadCases(), memoryCases(),
 	)
 }
 

@@ -8,7 +8,8 @@
 // time, so that nothing of this program stands between BenchFS's C interface and the clock. It verifies what it reads and what it has written.
 //
 // Every case runs once a round, in an order that rotates, so that a noisy machine hurts all alike; what is reported are medians over the
-// rounds. bars.go holds what each figure is compared with and what it must reach: change a bar there, and nowhere else.
+// rounds, of the figures and of their ratios to what the same round has measured. bars.go holds what each figure is compared with and what it
+// must reach: change a bar there, and nowhere else.
 //
 // Everything is made in private directories, mounts and network namespaces of unique names, and removed at the end, also by Ctrl-C.
 package main
