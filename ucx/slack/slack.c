@@ -11,7 +11,9 @@
  */
 #define _GNU_SOURCE
 #include <link.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 
 #define RUNTIME_SLACK_NS 2000000UL
@@ -26,21 +28,26 @@ __attribute__((constructor(102))) static void raise_slack(void)
         prctl(PR_SET_TIMERSLACK, RUNTIME_SLACK_NS, 0, 0, 0);
 }
 
-/* Looks at the first object only, which is the program: → 1 if the address lies in it, else 2. */
-static int holds(struct dl_phdr_info *object, size_t bytes, void *address)
+/* Whether an address lies in the program, and not in a library, whatever name space of the loader that is in. */
+static int in_program(const void *address)
 {
-    (void)bytes;
-    for (int i = 0; i < object->dlpi_phnum; i++) {
-        const ElfW(Phdr) *part = &object->dlpi_phdr[i];
-        if (part->p_type == PT_LOAD && (uintptr_t)address - (object->dlpi_addr + part->p_vaddr) < part->p_memsz)
+    const ElfW(Phdr) *parts = (const void *)getauxval(AT_PHDR);
+    unsigned long count     = parts == NULL ? 0 : getauxval(AT_PHNUM);
+    uintptr_t     base      = 0;
+    for (unsigned long i = 0; i < count; i++) {
+        if (parts[i].p_type == PT_PHDR)
+            base = (uintptr_t)parts - parts[i].p_vaddr;
+    }
+    for (unsigned long i = 0; i < count; i++) {
+        if (parts[i].p_type == PT_LOAD && (uintptr_t)address - (base + parts[i].p_vaddr) < parts[i].p_memsz)
             return 1;
     }
-    return 2;
+    return 0;
 }
 
 /* In a program of Go's the runtime has not started yet. */
 __attribute__((constructor)) static void restore_slack(void)
 {
-    if (before >= 0 && dl_iterate_phdr(holds, &before) != 1)
+    if (before >= 0 && !in_program(&before))
         prctl(PR_SET_TIMERSLACK, (unsigned long)before, 0, 0, 0);
 }
