@@ -183,7 +183,7 @@ func New(o Options) (*Client, error) {
 func (c *Client) Distributed() bool { return c.o.Distributed }
 
 // OpenFiles is the number of open files and directory streams.
-func (c *Client) OpenFiles() int { return c.inodes.length() }
+func (c *Client) OpenFiles() int { return c.inodes.count() }
 
 // SetUmask changes the file mode creation mask and returns the one before.
 func (c *Client) SetUmask(mask uint32) (old uint32) { return c.umask.Swap(mask & 0o777) }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/benchfs/benchfs/cache"
 	"github.com/benchfs/benchfs/core/layout"
+	"github.com/benchfs/benchfs/internal/chain"
 	"github.com/benchfs/benchfs/internal/inode"
 	"github.com/benchfs/benchfs/internal/shm"
 	"github.com/benchfs/benchfs/rpc"
@@ -29,8 +30,7 @@ type File struct {
 	flags  atomic.Int64 // as given to Open; SetFlags changes some
 	refs   atomic.Int32
 
-	prev, next *File // in table; guarded by table.mu
-	listed     bool
+	listed chain.Link[File] // in table.files; guarded by table.mu
 
 	sequence cache.Sequence // of reads, for reading ahead; used with a cache only
 	tally    tally          // of what took no message

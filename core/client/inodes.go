@@ -1,10 +1,12 @@
 package client
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/benchfs/benchfs/core/layout"
+	"github.com/benchfs/benchfs/internal/chain"
 	"github.com/benchfs/benchfs/internal/inode"
 	"github.com/benchfs/benchfs/rpc"
 )
@@ -13,8 +15,7 @@ import (
 type table struct {
 	mu    sync.Mutex
 	open  map[inode.Ino]*openInode
-	files *File // all of them, by File.next
-	count int
+	files chain.List[File]
 }
 
 // openInode is what this process knows of an inode that it has open.
@@ -191,11 +192,7 @@ func (t *table) attach(f *File, attr *inode.Attr) {
 	in.opened.Store(max(in.opened.Load(), attr.Version))
 	in.refs++
 	f.in = in
-	if f.next = t.files; f.next != nil {
-		f.next.prev = f
-	}
-	t.files, f.listed = f, true
-	t.count++
+	t.files.Add(&f.listed, f)
 	t.mu.Unlock()
 	in.learn(attr)
 }
@@ -203,16 +200,7 @@ func (t *table) attach(f *File, attr *inode.Attr) {
 func (t *table) detach(f *File) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if f.prev != nil {
-		f.prev.next = f.next
-	} else {
-		t.files = f.next
-	}
-	if f.next != nil {
-		f.next.prev = f.prev
-	}
-	f.prev, f.next, f.listed = nil, nil, false
-	t.count--
+	t.files.Remove(&f.listed)
 	if f.in.refs--; f.in.refs == 0 {
 		delete(t.open, f.in.ino)
 	}
@@ -235,24 +223,20 @@ func (t *table) maybeDir(ino inode.Ino) bool {
 func (t *table) has(f *File) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return f.listed
+	return f.listed.In()
 }
 
-func (t *table) length() int {
+func (t *table) count() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.count
+	return t.files.Len()
 }
 
 // list is the open files now.
 func (t *table) list() []*File {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	files := make([]*File, 0, t.count)
-	for f := t.files; f != nil; f = f.next {
-		files = append(files, f)
-	}
-	return files
+	return slices.AppendSeq(make([]*File, 0, t.files.Len()), t.files.All())
 }
 
 // inodesOpen is the open inodes now.

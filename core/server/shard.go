@@ -24,6 +24,7 @@ import (
 
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/fserr"
+	"github.com/benchfs/benchfs/internal/chain"
 	"github.com/benchfs/benchfs/internal/inode"
 	"github.com/benchfs/benchfs/meta"
 	"github.com/benchfs/benchfs/rpc"
@@ -66,7 +67,7 @@ type Shard struct {
 	purging     bool                      // the purge goroutine runs
 	solving     bool                      // the goroutine that asks coordinators about prepared operations runs
 	freeOps     *op                       // free list
-	liveOps     *op                       // those in use, newest first
+	liveOps     chain.List[op]            // those in use
 	body        []byte                    // scratch for replies
 	releases    rpc.ReleaseHandles        // scratch
 	retrying    bool                      // parked requests are being served again
@@ -155,8 +156,7 @@ func (s *Shard) Stop() {
 // Abandon gives back what requests hold that were cut off in the middle, so that the store can be closed. To be called when the loop
 // has ended: nobody writes into or reads from the store's memory any more.
 func (s *Shard) Abandon() {
-	for s.liveOps != nil {
-		o := s.liveOps
+	for o := range s.liveOps.All() {
 		switch o.kind {
 		case opRead:
 			s.o.Store.Release(o.view)
@@ -219,9 +219,9 @@ type op struct {
 	kind  opKind
 	view  store.View
 	write store.Write
-	page  []byte // payload memory that belongs to the op; see pages.go
-	next  *op
-	prev  *op // in the list of live ones
+	page  []byte         // payload memory that belongs to the op; see pages.go
+	live  chain.Link[op] // in liveOps
+	next  *op            // in freeOps
 }
 
 type opKind uint8
@@ -241,11 +241,7 @@ func (s *Shard) newOp(r *rpc.Request, kind opKind) *op {
 	} else {
 		s.freeOps = o.next
 	}
-	o.next = s.liveOps
-	if o.next != nil {
-		o.next.prev = o
-	}
-	s.liveOps = o
+	s.liveOps.Add(&o.live, o)
 	o.kind = kind
 	r.Op = o
 	return o
@@ -255,14 +251,7 @@ func (s *Shard) freeOp(o *op) {
 	if o.page != nil {
 		pages.put(o.page)
 	}
-	if o.prev != nil {
-		o.prev.next = o.next
-	} else {
-		s.liveOps = o.next
-	}
-	if o.next != nil {
-		o.next.prev = o.prev
-	}
+	s.liveOps.Remove(&o.live)
 	*o = op{next: s.freeOps}
 	s.freeOps = o
 }

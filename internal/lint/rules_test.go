@@ -8,7 +8,7 @@ import (
 )
 
 // leaves may be imported by everybody.
-var leaves = []string{"fserr", "core/layout", "internal/inode", "internal/procfs"}
+var leaves = []string{"fserr", "core/layout", "internal/chain", "internal/inode", "internal/procfs"}
 
 // mayImport says what a room may import of this module besides the leaves and itself. "*" is everything but the places where
 // programs are made (capi, cmd, tests).
@@ -18,6 +18,7 @@ var mayImport = []struct {
 }{
 	{"fserr", nil},
 	{"core/layout", nil},
+	{"internal/chain", nil},
 	{"internal/inode", nil},
 	{"internal/procfs", nil},
 	{"internal/rangelock", nil},
@@ -48,6 +49,7 @@ var mayImport = []struct {
 // pure are the rooms that may use the standard library only, and config's TOML reader.
 var pure = map[string][]string{
 	"core/layout":    nil,
+	"internal/chain": nil,
 	"internal/inode": nil,
 	"fserr":          nil,
 	"config":         {"github.com/BurntSushi/toml"},

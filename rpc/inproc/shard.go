@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/benchfs/benchfs/internal/chain"
 	"github.com/benchfs/benchfs/rpc"
 )
 
@@ -20,7 +21,7 @@ type shard struct {
 	mu       sync.Mutex
 	watcher  *watcher            // guarded by mu; nil: the service waits for calls only
 	sessions map[uint32]*session // guarded by mu
-	calls    *call               // guarded by mu: the calls in flight here, whether or not the service has them
+	calls    chain.List[call]    // guarded by mu: the calls in flight here, whether or not the service has them
 	free     []*request          // guarded by mu
 
 	queued atomic.Bool // the queue may have something in it
@@ -133,8 +134,8 @@ func (s *shard) end() *watcher {
 	s.ended, s.queue = true, nil
 	s.queued.Store(false)
 	s.qmu.Unlock()
-	for s.calls != nil {
-		s.finish(s.calls, gone(s.name))
+	for c := range s.calls.All() {
+		s.finish(c, gone(s.name))
 	}
 	clear(s.sessions)
 	return s.watcher
@@ -144,12 +145,8 @@ func (s *shard) end() *watcher {
 func (s *shard) take(c *call, l *link, w *waiter) {
 	s.mu.Lock()
 	defer s.unlock()
-	c.link, c.w, c.req, c.pending = l, w, nil, true
-	c.prev, c.next = nil, s.calls
-	if s.calls != nil {
-		s.calls.prev = c
-	}
-	s.calls = c
+	c.link, c.w, c.req = l, w, nil
+	s.calls.Add(&c.listed, c)
 	if s.dead.Load() || l.closed.Load() {
 		s.finish(c, gone(s.name))
 		return
@@ -260,16 +257,8 @@ func (s *shard) finish(c *call, err error) {
 		c.req.call = nil
 		c.req = nil
 	}
-	if c.prev != nil {
-		c.prev.next = c.next
-	} else {
-		s.calls = c.next
-	}
-	if c.next != nil {
-		c.next.prev = c.prev
-	}
-	c.next, c.prev, c.link = nil, nil, nil
-	c.pending = false
+	s.calls.Remove(&c.listed)
+	c.link = nil
 	c.Err = err
 	w := c.w
 	c.w = nil

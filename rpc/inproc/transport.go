@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/benchfs/benchfs/internal/chain"
 	"github.com/benchfs/benchfs/rpc"
 	"github.com/benchfs/benchfs/rpc/internal/alarm"
 )
@@ -28,12 +29,11 @@ type call struct {
 	waiter waiter // used if this call is the first of a Run
 
 	// From being posted to its end a call belongs to a shard; these fields are guarded by that shard's mu.
-	at         *shard
-	w          *waiter
-	link       *link
-	req        *request // what the service holds of it; nil: lost on the way
-	pending    bool
-	next, prev *call // in shard.calls
+	at     *shard
+	w      *waiter
+	link   *link
+	req    *request         // what the service holds of it; nil: lost on the way
+	listed chain.Link[call] // in shard.calls: it has no end yet
 }
 
 // waiter is what one Run waits on.
@@ -211,7 +211,7 @@ func (c *call) abandon() {
 	}
 	s.mu.Lock()
 	defer s.unlock()
-	if c.pending {
+	if c.listed.In() {
 		s.finish(c, &rpc.Timeout{Remote: s.name})
 	}
 }
@@ -303,12 +303,10 @@ func (l *link) end() {
 	if s.dead.Load() {
 		return
 	}
-	for c := s.calls; c != nil; {
-		next := c.next
+	for c := range s.calls.All() {
 		if c.link == l {
 			s.finish(c, &rpc.ConnectionError{Remote: l.name, Reason: "the link was closed"})
 		}
-		c = next
 	}
 	if p := l.session; p != nil && s.sessions[p.id] == p {
 		delete(s.sessions, p.id)
