@@ -40,28 +40,27 @@ enum {
 };
 
 enum {
-    BFS_GRACE_NS    = 1000000000, /* how long after its deadline a call may still wait for a transfer to end */
-    BFS_LIVENESS_NS = 20000000,   /* a sleeping caller looks this often whether a server on its host still lives */
-    BFS_LOOK_NS     = 1000000000, /* a shard looks this often after the clients of its host and its own queue */
-    BFS_STUCK_NS    = 500000000,  /* a message to oneself that takes so long will never come */
-    BFS_BUSY_NS     = 20000000,   /* a worker that has something to do, and does nothing for so long, is suspect */
-    BFS_OLD_NAP_NS  = 2000000,    /* how long a shard sleeps that has an old worker, whose events wake nobody */
-    BFS_DRAIN_POLLS = 1000,       /* more than a queue of UCX's has places */
-    BFS_BATCH       = 64,         /* events at once for Go */
-    BFS_MAX_PEERS   = 1 << 20,
-    BFS_STALE_MOST  = 1024, /* endpoints in a row that a client has left behind */
-    BFS_SLOT_BITS   = 16,
-    BFS_SPIN_MIN    = 10,  /* polls before a yield where others want the core */
-    BFS_SPIN_PROMPT = 200, /* polls of a shard before it sleeps, where somebody computes */
-    BFS_CROWD_MOST  = 32,
-    BFS_WATCH_POLLS = 16,   /* empty polls of the network between two looks at the service's own events */
-    BFS_WORK_WAITS  = 1000, /* waits until a yield is tried again */
-    BFS_MOVE_FIRST  = 64,   /* dear yields in a row until a shard tries another core; twice as many each time… */
-    BFS_MOVE_LAST   = 4096, /* …up to so many */
-    BFS_MOVE_CHECK  = 512,  /* …or so many while no core is idle, which may change */
-    BFS_TURN_LOST =
-        16, /* what a yield counts that took longer than BFS_YIELD_WORK_NS; each that did not takes one off */
-    BFS_TURNS_LOST    = 128, /* so much says that it is no chance: more than one yield in sixteen, again and again */
+    BFS_GRACE_NS      = 1000000000, /* how long after its deadline a call may still wait for a transfer to end */
+    BFS_LIVENESS_NS   = 20000000,   /* a sleeping caller looks this often whether a server on its host still lives */
+    BFS_LOOK_NS       = 1000000000, /* a shard looks this often after the clients of its host and its own queue */
+    BFS_STUCK_NS      = 500000000,  /* a message to oneself that takes so long will never come */
+    BFS_BUSY_NS       = 20000000,   /* a worker that has something to do, and does nothing for so long, is suspect */
+    BFS_OLD_NAP_NS    = 2000000,    /* how long a shard sleeps that has an old worker, whose events wake nobody */
+    BFS_DRAIN_POLLS   = 1000,       /* more than a queue of UCX's has places */
+    BFS_BATCH         = 64,         /* events at once for Go */
+    BFS_MAX_PEERS     = 1 << 20,
+    BFS_STALE_MOST    = 1024, /* endpoints in a row that a client has left behind */
+    BFS_SLOT_BITS     = 16,
+    BFS_SPIN_MIN      = 10,  /* polls before a yield where others want the core */
+    BFS_SPIN_PROMPT   = 200, /* polls of a shard before it sleeps, where somebody computes */
+    BFS_CROWD_MOST    = 32,
+    BFS_WATCH_POLLS   = 16,   /* empty polls of the network between two looks at the service's own events */
+    BFS_WORK_WAITS    = 1000, /* waits until a yield is tried again */
+    BFS_MOVE_FIRST    = 64,   /* dear yields in a row until a shard tries another core; twice as many each time… */
+    BFS_MOVE_LAST     = 4096, /* …up to so many */
+    BFS_MOVE_CHECK    = 512,  /* …or so many while no core is idle, which may change */
+    BFS_TURN_LOST     = 16,   /* what a yield counts that cost somebody his turn; each that did not takes one off */
+    BFS_TURNS_LOST    = 128,  /* so much says that it is no chance: more than one yield in sixteen, again and again */
     BFS_YIELD_WORK_NS = 1000000, /* a sched_yield that takes longer gave the core to somebody who computes */
     BFS_YIELD_DEAR_NS = 1000     /* a sched_yield that takes longer gave the core to somebody who wanted it */
 };
@@ -73,7 +72,7 @@ typedef struct bfs_waiter {
     uint32_t spin_max, yield_max, spin_now, idle;
     uint32_t
         beside_work;     /* 0, or for how many waits more it is taken for certain that somebody computes on this core */
-    uint32_t turns_lost; /* how many of the last yields cost somebody else's turn: 0 … BFS_TURNS_LOST */
+    uint32_t turns_lost; /* whether yields cost turns of somebody else's: 0 … BFS_TURNS_LOST */
     int32_t  prompt;     /* this thread may ask for short turns */
     uint32_t shared;     /* dear yields in a row */
     uint32_t move_at;    /* so many of them send it to another core */

@@ -1,7 +1,6 @@
 package ucx
 
 import (
-	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -75,7 +74,7 @@ func TestSharedCoreIsLeft(t *testing.T) {
 		}
 		for tid, set := range affinities(t, s.cmd.Process.Pid) {
 			if set != given {
-				t.Errorf("thread %d of %s may use %v, and was given %v", tid, os.Args[0], set, given)
+				t.Errorf("thread %d may use %v, and was given %v", tid, set, given)
 			}
 		}
 		return

@@ -82,13 +82,13 @@ func TestSizesWithoutCrossMemoryAttach(t *testing.T) {
 	testSizes(t, connect(t, newTransport(t, Config{Transports: tls}), startServer(t, "UCX_TLS="+tls).target()))
 }
 
-// Trap: an endpoint with error handling takes TCP between processes on one host, twenty times slower, and says nothing.
 // A setting of UCX's in one process's environment must not cost the other its life.
 func TestSizesWithQueuesOfAnotherShape(t *testing.T) {
 	s := startServer(t, "UCX_MM_FIFO_SIZE=256", "UCX_MM_SEG_SIZE=16384", "UCX_POSIX_FIFO_ELEM_SIZE=1024", "UCX_SYSV_FIFO_SIZE=128")
 	testSizes(t, connect(t, newTransport(t, Config{}), s.target()))
 }
 
+// Trap: an endpoint with error handling takes TCP between processes on one host, twenty times slower, and says nothing.
 func TestSharedMemoryIsUsedOnOneHost(t *testing.T) {
 	c := connect(t, newTransport(t, Config{}), startServer(t).target())
 	got := c.link.Info().Transport

@@ -72,9 +72,9 @@ int64_t bfs_yield(bfs_waiter *waiter)
 {
     int64_t before = bfs_now();
     sched_yield();
-    int64_t after = bfs_now();
+    int64_t after = bfs_now(), took = after - before;
     waiter->yields++;
-    if (after - before > BFS_YIELD_WORK_NS)
+    if (took > BFS_YIELD_WORK_NS)
         waiter->turns_lost += BFS_TURN_LOST;
     else if (waiter->turns_lost > 0)
         waiter->turns_lost--;
@@ -84,7 +84,7 @@ int64_t bfs_yield(bfs_waiter *waiter)
         if (waiter->prompt)
             bfs_short_turns(1);
     }
-    if (after - before > BFS_YIELD_DEAR_NS) {
+    if (took > BFS_YIELD_DEAR_NS) {
         waiter->crowd = waiter->crowd + 2 < BFS_CROWD_MOST ? waiter->crowd + 2 : BFS_CROWD_MOST;
         bfs_core_shared(waiter);
     } else {

@@ -26,7 +26,7 @@ type releases struct {
 	mu      sync.Mutex
 	byShard map[uint32][]rpc.ReleaseHandle
 	teller  bool   // a goroutine sees to it that they are told
-	batches uint64 // that were told by those who closed
+	batches uint64 // that those who closed have filled, and tell
 	ended   sync.WaitGroup
 }
 
@@ -40,19 +40,20 @@ func (c *Client) releaseSoon(ctx context.Context, ino inode.Ino, handle uint64) 
 	}
 	list := append(q.byShard[shard], rpc.ReleaseHandle{Ino: ino, Handle: handle})
 	q.byShard[shard] = list
+	full := len(list) >= releaseBatch
+	if full {
+		q.batches++
+	}
 	if !q.teller && !c.closed.Load() {
 		q.teller = true
 		q.ended.Add(1)
 		go c.tellReleases()
 	}
 	q.mu.Unlock()
-	if len(list) >= releaseBatch {
+	if full {
 		o := c.prepare(ctx, opClose)
 		_, _ = o.tellSome(shard) // those that could not be told stay
 		o.release()
-		q.mu.Lock()
-		q.batches++
-		q.mu.Unlock()
 	}
 }
 

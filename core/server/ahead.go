@@ -30,20 +30,19 @@ const (
 	fewRequests = 4
 )
 
-// quiet reports whether the shard has had little to do since the last look.
-func (s *Shard) quiet() bool {
-	served := s.served - s.looked
-	s.looked = s.served
-	return served <= fewRequests && time.Since(s.roomAt) >= burstPause
+// mayPrepare looks whether it is a good moment: clients do not fill room, and there was little to do since the last look, or little is left.
+func (s *Shard) mayPrepare() bool {
+	var served uint64
+	for _, n := range s.counts {
+		served += n
+	}
+	few := served-s.looked <= fewRequests
+	s.looked = served
+	return (few || s.ahead.Filled() == 0) && !s.fillingRoom()
 }
 
-// mayPrepare looks whether it is a good moment.
-func (s *Shard) mayPrepare() bool { return s.quiet() || s.spaceWanted() }
-
-// spaceWanted reports whether what was prepared is almost used up, and clients do not help themselves.
-func (s *Shard) spaceWanted() bool {
-	return s.ahead.Filled() == 0 && time.Since(s.roomAt) >= burstPause
-}
+// fillingRoom reports whether clients fill room themselves.
+func (s *Shard) fillingRoom() bool { return time.Since(s.roomAt) < burstPause }
 
 // touchAhead prepares space, if there is any to be prepared.
 func (s *Shard) touchAhead() {
@@ -81,12 +80,13 @@ func (s *Shard) prepareSpace(work func() error, done func(error)) {
 
 // spaceTaken is called where chunks take space: for bytes that came by message, or as room for a client to fill.
 func (s *Shard) spaceTaken() {
-	if s.ahead == nil || s.ahead.Filled() >= 3 {
+	if s.ahead == nil {
 		return
 	}
-	if s.spaceWanted() {
+	switch filled := s.ahead.Filled(); {
+	case filled == 0 && !s.fillingRoom():
 		s.touchAhead()
-	} else {
+	case filled < 3:
 		s.prepareLater()
 	}
 }

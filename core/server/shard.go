@@ -73,7 +73,6 @@ type Shard struct {
 	retrying    bool                      // parked requests are being served again
 	again       bool                      // something was released meanwhile
 	counts      [rpc.MsgMax]uint64        // requests by type
-	served      uint64                    // in all
 	unknown     uint64                    // requests of unknown type
 	refused     uint64                    // handshakes refused
 	started     time.Time                 // of Start, for the grace time of orphans
@@ -88,7 +87,7 @@ type Shard struct {
 	moved       Moved
 	ahead       touchAheader // Store, if it prepares space before it is asked for
 	roomAt      time.Time    // when a client was given room last
-	looked      uint64       // of served, when it was looked last how busy the shard is
+	looked      uint64       // requests of all types, when it was looked last how busy the shard is
 	awaitsPause bool         // a goroutine waits until there is little to do
 	locks       locks
 
@@ -323,7 +322,6 @@ func (s *Shard) Serve(r *rpc.Request) {
 		return
 	}
 	s.counts[r.Header.Type]++
-	s.served++
 	s.dispatch(r)
 }
 

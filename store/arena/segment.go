@@ -94,33 +94,32 @@ func (f *segmentFiles) Piecemeal() bool {
 
 // MapBeside implements extent.PiecemealBacking.
 func (f *segmentFiles) MapBeside(i int, off, n int64) error {
+	return f.beside(i, func(s *segment) error { return extent.Touch(s.mapping.Bytes[off : off+n]) })
+}
+
+// beside does something with a segment beside the owner, who does not close it meanwhile.
+func (f *segmentFiles) beside(i int, do func(s *segment) error) error {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	s := f.segments[i]
 	if s == nil {
 		return syscall.EBADF // closed
 	}
-	return extent.Touch(s.mapping.Bytes[off : off+n])
+	return do(s)
 }
 
 var _ extent.BesideBacking = (*segmentFiles)(nil)
 
 // PrepareBeside implements extent.BesideBacking, where the kernel can do it without writing.
 func (f *segmentFiles) PrepareBeside(i int, off, n int64) error {
-	err := f.prepareBeside(i, off, n)
+	err := f.beside(i, func(s *segment) error { return f.makePages(s, off, n) })
 	if err == nil {
 		f.huge() // now that it takes little time to tell
 	}
 	return err
 }
 
-func (f *segmentFiles) prepareBeside(i int, off, n int64) error {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	s := f.segments[i]
-	if s == nil {
-		return syscall.EBADF // closed
-	}
+func (f *segmentFiles) makePages(s *segment, off, n int64) error {
 	if f.touch(s, off, n) {
 		return activate(s.fd, off, n)
 	}
