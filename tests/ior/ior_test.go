@@ -57,17 +57,25 @@ func variables(c *cluster.Cluster) []string {
 	return list
 }
 
-// ranks runs a program on a cluster (nil: without one) and returns what it prints. 0 ranks: one, which mpirun has not started.
+// ranks runs a program on a cluster (nil: without one) and returns what it prints. 0 ranks: one, which mpirun has not started. Each rank prints
+// to a file: mpirun may lose what a rank has said before it ended the run.
 func ranks(t *testing.T, m bindings.MPI, c *cluster.Cluster, n int, line ...string) (string, error) {
 	t.Helper()
 	more := []string{}
 	if c != nil {
 		more = variables(c)
 	}
-	if n > 0 {
-		line = m.Command(n, line[0], line[1:]...)
+	if n == 0 {
+		return bindings.Try(t, m.Variables(more...), line[0], line[1:]...)
 	}
-	return bindings.Try(t, m.Variables(more...), line[0], line[1:]...)
+	said := filepath.Join(t.TempDir(), "said")
+	line = m.Command(n, "sh", append([]string{"-c", `exec "$@" >>"$0" 2>&1`, said}, line...)...)
+	out, err := bindings.Try(t, m.Variables(more...), line[0], line[1:]...)
+	text, missing := os.ReadFile(said)
+	if missing != nil {
+		t.Fatalf("no rank has begun: %v\n%s", missing, out)
+	}
+	return string(text) + out, err
 }
 
 // good runs what must end well, without a warning.
@@ -298,7 +306,6 @@ func TestErrorsEndTheRun(t *testing.T) {
 		"directory for IO": {c, []string{"ior", "-w", "-o", "/full"}, []string{"WARNING: BENCHFS: unlink", `ERROR: BENCHFS: open "/full"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// By itself: mpirun may lose what a rank has said before it ended the run.
 			out, err := ranks(t, m, test.c, 0, append([]string{program}, test.args...)...)
 			if err == nil && name != "-1 and no errno" {
 				t.Error("status 0")
