@@ -13,28 +13,39 @@ import (
 //
 // A path below remembered directories takes no more messages than its last component, and stat of a remembered file none.
 //
-// The memory is bounded and without pointers: tables of slots, in which a name has a choice of a few, and rings that hold the texts. What is
-// learned takes the place of what was learned longest ago, and a slot whose text was overwritten counts as empty.
+// The memory is bounded and without pointers: rings that hold names and texts in the order in which they were learned, so that few names touch few
+// pages, and an index in which a name has a choice of a few slots. What is learned takes the place of what was learned longest ago, and a name
+// whose text was overwritten counts as forgotten.
 
 const (
 	// knownParts are locked each for itself.
 	knownParts = 64
-	// partSlots is how many names one part remembers, slotChoice in how many slots one of them may be.
-	partSlots  = 2048
+	// partNames is how many names one part remembers, slotChoice in how many slots of its index one of them may be.
+	partNames  = 2048
 	slotChoice = 4
 	// partText is how much text one part remembers: bytes.
 	partText = 64 << 10
 )
 
 // lookups is the memory of a Client.
-type lookups [knownParts]knownPart
+type lookups struct {
+	first  sync.Once
+	tables *[knownParts]knownTables // nil until there is something to remember
+	parts  [knownParts]knownPart
+}
 
+// knownPart is the lock of one part's tables, and how far they are.
 type knownPart struct {
 	mu    sync.Mutex
-	slots []knownName // nil until there is something to remember
-	text  []byte      // a ring: its place n is text[n % partText]
-	end   uint64      // the next place
-	_     [64]byte
+	names uint64 // learned: the next one is names[names % partNames]
+	text  uint64 // the next place: text[text % partText]
+	_     [40]byte
+}
+
+type knownTables struct {
+	index [partNames / slotChoice][slotChoice]uint16 // 1 + where in names; 0: nowhere
+	names [partNames]knownName
+	text  [partText]byte
 }
 
 // knownName is what a name stands for.
@@ -43,7 +54,8 @@ type knownName struct {
 	text   uint64 // the place of the name
 	ino    inode.Ino
 	value  uint64 // of the name's version
-	reach  uint32 // serial number of whose version it is; 0: the slot is empty
+	reach  uint32 // serial number of whose version it is
+	slots  uint16 // the slots of the index that it may be in
 	length uint8
 	kind   inode.Kind
 }
@@ -79,18 +91,18 @@ func versionOf(r *reach, n *name) (v version) {
 
 // part is the one that a name is in, with the slots that it may have. The bits used are between those that choose a name's version
 // and those that choose its shard.
-func (l *lookups) part(n *name) (part *knownPart, slot uint64) {
+func (n *name) part() (part int, slots uint16) {
 	bits := uint64(n.key) >> 16
-	return &l[bits%knownParts], bits / knownParts % (partSlots / slotChoice) * slotChoice
+	return int(bits % knownParts), uint16(bits / knownParts % (partNames / slotChoice))
 }
 
-// aboutLocked reports whether a slot is about a name.
-func (p *knownPart) aboutLocked(k *knownName, n *name) bool {
-	if k.reach == 0 || k.parent != n.parent || int(k.length) != len(n.text) || p.end-k.text > partText {
+// about reports whether a known name is n, whose slots are given. The part is locked.
+func (t *knownTables) about(k *knownName, p *knownPart, n *name, slots uint16) bool {
+	if k.slots != slots || k.parent != n.parent || int(k.length) != len(n.text) || p.text-k.text > partText {
 		return false
 	}
 	at := k.text % partText
-	return string(p.text[at:at+uint64(k.length)]) == n.text
+	return string(t.text[at:at+uint64(k.length)]) == n.text
 }
 
 // find tells what a name stands for, if that is known and still so.
@@ -99,16 +111,20 @@ func (l *lookups) find(c *Client, n *name) (reply rpc.EntryReply, ok bool) {
 	if r == nil {
 		return reply, false
 	}
-	part, slot := l.part(n)
+	part, slots := n.part()
+	p := &l.parts[part]
 	var k knownName
-	part.mu.Lock()
-	for i := slot; i < slot+slotChoice && part.slots != nil; i++ {
-		if part.aboutLocked(&part.slots[i], n) {
-			k = part.slots[i]
-			break
+	p.mu.Lock()
+	if p.names > 0 {
+		t := &l.tables[part]
+		for _, at := range t.index[slots] {
+			if at != 0 && t.about(&t.names[at-1], p, n, slots) {
+				k = t.names[at-1]
+				break
+			}
 		}
 	}
-	part.mu.Unlock()
+	p.mu.Unlock()
 	if k.reach != r.serial {
 		return reply, false
 	}
@@ -124,28 +140,35 @@ func (l *lookups) learn(v version, n *name, ino inode.Ino, kind inode.Kind) {
 	if v.reach == nil || len(n.text) > NameMax {
 		return
 	}
-	part, slot := l.part(n)
-	part.mu.Lock()
-	if part.slots == nil {
-		part.slots, part.text = make([]knownName, partSlots), make([]byte, partText)
-	}
-	oldest := &part.slots[slot]
-	for i := slot; i < slot+slotChoice; i++ {
-		k := &part.slots[i]
-		if part.aboutLocked(k, n) {
-			oldest = k
-			break
+	l.first.Do(func() { l.tables = new([knownParts]knownTables) })
+	part, slots := n.part()
+	p, t := &l.parts[part], &l.tables[part]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	choice := &t.index[slots]
+	oldest, age := 0, uint64(0)
+	for i, at := range choice {
+		if at == 0 || t.names[at-1].slots != slots {
+			oldest, age = i, partNames // free, or its name is overwritten
+			continue
 		}
-		if k.reach == 0 || oldest.reach != 0 && k.text < oldest.text {
-			oldest = k
+		k := &t.names[at-1]
+		if t.about(k, p, n, slots) {
+			k.ino, k.value, k.reach, k.kind = ino, v.value, v.reach.serial, kind
+			return
+		}
+		if a := (p.names - uint64(at)) % partNames; a >= age {
+			oldest, age = i, a
 		}
 	}
-	if at := part.end % partText; at+uint64(len(n.text)) > partText {
-		part.end += partText - at // a text is in one piece
+	if at := p.text % partText; at+uint64(len(n.text)) > partText {
+		p.text += partText - at // a text is in one piece
 	}
-	*oldest = knownName{
-		parent: n.parent, text: part.end, ino: ino, value: v.value, reach: v.reach.serial, length: uint8(len(n.text)), kind: kind,
+	at := p.names % partNames
+	t.names[at] = knownName{
+		parent: n.parent, text: p.text, ino: ino, value: v.value, reach: v.reach.serial, slots: slots, length: uint8(len(n.text)), kind: kind,
 	}
-	part.end += uint64(copy(part.text[part.end%partText:], n.text))
-	part.mu.Unlock()
+	choice[oldest] = uint16(at) + 1
+	p.names++
+	p.text += uint64(copy(t.text[p.text%partText:], n.text))
 }

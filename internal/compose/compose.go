@@ -36,6 +36,7 @@ type Process struct {
 // by ctx's deadline. The closer ends everything that Open has started; the client is closed first.
 func Open(ctx context.Context, cfg *config.Config, p Process) (*client.Client, io.Closer, error) {
 	atLeast(2 * cfg.Client.Workers)
+	collectSeldom(clientGrowth)
 	if cfg.Distributed() {
 		return openDistributed(ctx, cfg, p)
 	}

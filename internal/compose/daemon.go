@@ -103,6 +103,7 @@ func (d *Daemon) start(ctx context.Context) error {
 		return err
 	}
 	atLeast(runtime.NumCPU() + int(perNode))
+	collectSeldom(daemonGrowth)
 	for i := range perNode {
 		if err := d.startShard(network, m, node*perNode+i, secret, host); err != nil {
 			return err
