@@ -43,10 +43,19 @@ type knownPart struct {
 }
 
 type knownTables struct {
-	index [partNames / slotChoice][slotChoice]uint16 // 1 + where in names; 0: nowhere
+	index [partNames / slotChoice][slotChoice]knownSlot
 	names [partNames]knownName
 	text  [partText]byte
 }
+
+// knownSlot tells where a name may be, without a look there. One that was never used is like one whose name was learned first.
+type knownSlot struct {
+	at  uint16 // knownPart.names when it was learned
+	tag uint16 // of its key
+}
+
+// age is how many names have been learned since, with that of the slot; above partNames, it is overwritten.
+func (p *knownPart) age(s knownSlot) uint16 { return uint16(p.names) - s.at }
 
 // knownName is what a name stands for.
 type knownName struct {
@@ -55,7 +64,6 @@ type knownName struct {
 	ino    inode.Ino
 	value  uint64 // of the name's version
 	reach  uint32 // serial number of whose version it is
-	slots  uint16 // the slots of the index that it may be in
 	length uint8
 	kind   inode.Kind
 }
@@ -89,20 +97,29 @@ func versionOf(r *reach, n *name) (v version) {
 	return version{r, value}
 }
 
-// part is the one that a name is in, with the slots that it may have. The bits used are between those that choose a name's version
-// and those that choose its shard.
-func (n *name) part() (part int, slots uint16) {
+// place is the part that a name is in, the slots of its index that it may have, and its tag there. The bits used are between those that
+// choose a name's version and those that choose its shard.
+func (n *name) place() (part, slots int, tag uint16) {
 	bits := uint64(n.key) >> 16
-	return int(bits % knownParts), uint16(bits / knownParts % (partNames / slotChoice))
+	return int(bits % knownParts), int(bits / knownParts % (partNames / slotChoice)), uint16(bits >> 16)
 }
 
-// about reports whether a known name is n, whose slots are given. The part is locked.
-func (t *knownTables) about(k *knownName, p *knownPart, n *name, slots uint16) bool {
-	if k.slots != slots || k.parent != n.parent || int(k.length) != len(n.text) || p.text-k.text > partText {
-		return false
+// known is what is known of n, whose slots and tag are given, or nil. The part is locked.
+func (t *knownTables) known(p *knownPart, n *name, slots int, tag uint16) *knownName {
+	for _, s := range &t.index[slots] {
+		if s.tag != tag || p.age(s) > partNames {
+			continue
+		}
+		k := &t.names[s.at%partNames]
+		if k.parent != n.parent || int(k.length) != len(n.text) || p.text-k.text > partText {
+			continue
+		}
+		at := k.text % partText
+		if string(t.text[at:at+uint64(k.length)]) == n.text {
+			return k
+		}
 	}
-	at := k.text % partText
-	return string(t.text[at:at+uint64(k.length)]) == n.text
+	return nil
 }
 
 // find tells what a name stands for, if that is known and still so.
@@ -111,17 +128,13 @@ func (l *lookups) find(c *Client, n *name) (reply rpc.EntryReply, ok bool) {
 	if r == nil {
 		return reply, false
 	}
-	part, slots := n.part()
+	part, slots, tag := n.place()
 	p := &l.parts[part]
 	var k knownName
 	p.mu.Lock()
 	if p.names > 0 {
-		t := &l.tables[part]
-		for _, at := range t.index[slots] {
-			if at != 0 && t.about(&t.names[at-1], p, n, slots) {
-				k = t.names[at-1]
-				break
-			}
+		if found := l.tables[part].known(p, n, slots, tag); found != nil {
+			k = *found
 		}
 	}
 	p.mu.Unlock()
@@ -141,34 +154,27 @@ func (l *lookups) learn(v version, n *name, ino inode.Ino, kind inode.Kind) {
 		return
 	}
 	l.first.Do(func() { l.tables = new([knownParts]knownTables) })
-	part, slots := n.part()
+	part, slots, tag := n.place()
 	p, t := &l.parts[part], &l.tables[part]
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	choice := &t.index[slots]
-	oldest, age := 0, uint64(0)
-	for i, at := range choice {
-		if at == 0 || t.names[at-1].slots != slots {
-			oldest, age = i, partNames // free, or its name is overwritten
-			continue
-		}
-		k := &t.names[at-1]
-		if t.about(k, p, n, slots) {
-			k.ino, k.value, k.reach, k.kind = ino, v.value, v.reach.serial, kind
-			return
-		}
-		if a := (p.names - uint64(at)) % partNames; a >= age {
-			oldest, age = i, a
-		}
+	if k := t.known(p, n, slots, tag); k != nil {
+		k.ino, k.value, k.reach, k.kind = ino, v.value, v.reach.serial, kind
+		return
 	}
 	if at := p.text % partText; at+uint64(len(n.text)) > partText {
 		p.text += partText - at // a text is in one piece
 	}
-	at := p.names % partNames
-	t.names[at] = knownName{
-		parent: n.parent, text: p.text, ino: ino, value: v.value, reach: v.reach.serial, slots: slots, length: uint8(len(n.text)), kind: kind,
+	t.names[p.names%partNames] = knownName{
+		parent: n.parent, text: p.text, ino: ino, value: v.value, reach: v.reach.serial, length: uint8(len(n.text)), kind: kind,
 	}
-	choice[oldest] = uint16(at) + 1
-	p.names++
 	p.text += uint64(copy(t.text[p.text%partText:], n.text))
+	oldest := &t.index[slots][0]
+	for i := range &t.index[slots] {
+		if s := &t.index[slots][i]; p.age(*s) > p.age(*oldest) {
+			oldest = s
+		}
+	}
+	*oldest = knownSlot{uint16(p.names), tag}
+	p.names++
 }
