@@ -60,8 +60,7 @@ const (
 // cell is one thread's announcement, in the second file.
 type cell struct {
 	epoch uint64 // at which its owner entered; 0: outside
-	pid   uint64 // of the owner; 0: nobody's
-	start uint64 // of that process, as in /proc/PID/stat; 0: not known yet
+	owner owner
 	_     [cellBytes - 24]byte
 }
 
@@ -167,39 +166,43 @@ func (b *Board) Quiet(epoch uint64) bool {
 func (b *Board) busy(epoch uint64) (pid uint32, busy bool) {
 	for i := range uint64(maxCells) {
 		c := cellAt(b.cells, i)
-		owner := atomic.LoadUint64(&c.pid)
-		if owner == 0 {
-			return 0, false // cells are taken in order, and one that was taken once keeps an owner or is cleared from the end: see Reap
+		for {
+			holder := c.owner.holder()
+			if holder == 0 {
+				return 0, false
+			}
+			entered := atomic.LoadUint64(&c.epoch)
+			if entered == 0 || entered >= epoch || c.reap(holder, b.runs) {
+				break
+			}
+			if holder != abandoned && holder == c.owner.holder() {
+				return uint32(holder), true
+			} // else somebody else has just taken the cell
 		}
-		entered := atomic.LoadUint64(&c.epoch)
-		if entered == 0 || entered >= epoch {
-			continue
-		}
-		if owner != abandoned && b.runs(uint32(owner), atomic.LoadUint64(&c.start)) {
-			return uint32(owner), true
-		}
-		atomic.StoreUint64(&c.epoch, 0)
 	}
 	return 0, false
 }
 
-// abandoned in the place of a cell's owner: anybody may take it.
-const abandoned = 1 << 63
+// reap clears a cell whose holder has ended.
+func (c *cell) reap(holder uint64, runs func(pid uint32, start uint64) bool) bool {
+	if !c.owner.seize(holder, runs) {
+		return false
+	}
+	atomic.StoreUint64(&c.epoch, 0)
+	c.owner.leave()
+	return true
+}
 
 // Reap frees the cells and pins of processes that have ended; from time to time.
 func (b *Board) Reap() {
 	b.reapPins()
 	for i := range uint64(maxCells) {
 		c := cellAt(b.cells, i)
-		owner := atomic.LoadUint64(&c.pid)
-		if owner == 0 {
+		holder := c.owner.holder()
+		if holder == 0 {
 			return
 		}
-		if owner != abandoned && !b.runs(uint32(owner), atomic.LoadUint64(&c.start)) {
-			atomic.StoreUint64(&c.epoch, 0)
-			atomic.StoreUint64(&c.start, 0)
-			atomic.CompareAndSwapUint64(&c.pid, owner, abandoned)
-		}
+		c.reap(holder, b.runs)
 	}
 }
 

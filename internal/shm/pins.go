@@ -22,13 +22,8 @@ const (
 
 // pinTables is the file. Owners stand together, so that it takes little to pass over those who are gone.
 type pinTables struct {
-	owners [maxPinners]pinOwner
+	owners [maxPinners]owner
 	tables [maxPinners]pinTable
-}
-
-type pinOwner struct {
-	pid   uint64 // 0: nobody's; abandoned: anybody's
-	start uint64
 }
 
 // pinTable holds facts; 0: free.
@@ -39,25 +34,24 @@ func (t *pinTable) lineOf(fact uint64) *[pinsPerLine]uint64 { return &t[fact%pin
 
 func tablesIn(pins []byte) *pinTables { return (*pinTables)(unsafe.Pointer(&pins[0])) }
 
-// clear forgets all pins of a table, and whose they were.
-func (p *pinTables) clear(i int, owner uint64) {
+// clear forgets all pins of a table and gives it back.
+func (p *pinTables) clear(i int) {
 	t := &p.tables[i]
 	for line := range t {
 		for j := range t[line] {
 			atomic.StoreUint64(&t[line][j], 0)
 		}
 	}
-	atomic.StoreUint64(&p.owners[i].start, 0)
-	atomic.CompareAndSwapUint64(&p.owners[i].pid, owner, abandoned)
+	p.owners[i].leave()
 }
 
 // Pinned reports whether a process holds on to a fact. The fact's record must be void, or show that it is not to be pinned any more.
 func (b *Board) Pinned(fact uint64) bool {
 	p := tablesIn(b.pins)
 	for i := range p.owners {
-		switch atomic.LoadUint64(&p.owners[i].pid) {
+		switch p.owners[i].holder() {
 		case 0:
-			return false // tables are taken in order
+			return false
 		case abandoned:
 			continue
 		}
@@ -75,12 +69,12 @@ func (b *Board) Pinned(fact uint64) bool {
 func (b *Board) reapPins() {
 	p := tablesIn(b.pins)
 	for i := range p.owners {
-		owner := atomic.LoadUint64(&p.owners[i].pid)
-		if owner == 0 {
+		holder := p.owners[i].holder()
+		if holder == 0 {
 			return
 		}
-		if owner != abandoned && !b.runs(uint32(owner), atomic.LoadUint64(&p.owners[i].start)) {
-			p.clear(i, owner)
+		if p.owners[i].seize(holder, b.runs) {
+			p.clear(i)
 		}
 	}
 }
@@ -120,9 +114,7 @@ func (v *View) takePins(dir string) error {
 	}
 	p := tablesIn(v.pins)
 	for i := range p.owners {
-		o := &p.owners[i]
-		if atomic.CompareAndSwapUint64(&o.pid, 0, v.pid) || atomic.CompareAndSwapUint64(&o.pid, abandoned, v.pid) {
-			atomic.StoreUint64(&o.start, v.start)
+		if p.owners[i].claim(v.pid, v.start) {
 			v.myPins, v.pinTable = &p.tables[i], i
 			return nil
 		}
@@ -136,7 +128,7 @@ func (v *View) dropPins() error {
 		return nil
 	}
 	if v.myPins != nil {
-		tablesIn(v.pins).clear(v.pinTable, v.pid)
+		tablesIn(v.pins).clear(v.pinTable)
 		v.myPins = nil
 	}
 	return unix.Munmap(v.pins)

@@ -108,6 +108,67 @@ func TestQuietWaitsForThoseInside(t *testing.T) {
 	}
 }
 
+// A process gives its cells back, and another one takes them, between the shard's looks at who has a cell and whether that one runs.
+func TestCellsThatChangeHands(t *testing.T) {
+	for name, look := range map[string]func(b *shm.Board, epoch uint64){
+		"Quiet": func(b *shm.Board, epoch uint64) { b.Quiet(epoch) },
+		"Reap":  func(b *shm.Board, _ uint64) { b.Reap() },
+	} {
+		for stays := range 4 {
+			dir := t.TempDir()
+			enter := func(pid uint32) (v *shm.View, uses []shm.Use) {
+				v, err := shm.Attach(dir, incarnation, pid, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for range 4 { // all the cells that it has
+					use, ok := v.Enter()
+					if !ok {
+						t.Fatal("cannot enter")
+					}
+					uses = append(uses, use)
+				}
+				return v, uses
+			}
+			change := func() {}
+			b := board(t, dir, func(pid uint32, _ uint64) bool {
+				if pid == 1 {
+					change()
+				}
+				return pid != 1
+			})
+			first, uses := enter(1)
+			var second *shm.View
+			change = func() {
+				change = func() {}
+				for _, use := range uses {
+					use.Leave()
+				}
+				if err := first.Close(); err != nil {
+					t.Error(err)
+				}
+				second, uses = enter(2)
+			}
+			look(b, b.Retire())
+			for i, use := range uses {
+				if i != stays {
+					use.Leave()
+				}
+			}
+			if b.Quiet(b.Retire()) {
+				t.Errorf("%s: thread %d of the second process is inside", name, stays)
+			}
+			uses[stays].Leave()
+			if !b.Quiet(b.Retire()) {
+				t.Errorf("%s: nobody is inside", name)
+			}
+			if err := second.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
 func TestANewIncarnationVoidsEverything(t *testing.T) {
 	dir := t.TempDir()
 	b := board(t, dir, everybodyRuns)

@@ -141,9 +141,7 @@ func (v *View) growLocked(n int) bool {
 	before := len(mine)
 	for ; v.taken < maxCells && len(mine) < before+n; v.taken++ {
 		c := cellAt(v.cells, v.taken)
-		if atomic.CompareAndSwapUint64(&c.pid, 0, v.pid) || atomic.CompareAndSwapUint64(&c.pid, abandoned, v.pid) {
-			atomic.StoreUint64(&c.epoch, 0)
-			atomic.StoreUint64(&c.start, v.start)
+		if c.owner.claim(v.pid, v.start) {
 			mine = append(mine, c)
 		}
 	}
@@ -155,8 +153,7 @@ func (v *View) growLocked(n int) bool {
 func (v *View) Close() error {
 	for _, c := range *v.mine.Load() {
 		atomic.StoreUint64(&c.epoch, 0)
-		atomic.StoreUint64(&c.start, 0)
-		atomic.StoreUint64(&c.pid, abandoned)
+		c.owner.leave()
 	}
 	return errors.Join(unix.Munmap(v.board), unix.Munmap(v.cells), unix.Munmap(v.records), v.dropPins())
 }
