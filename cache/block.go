@@ -1,6 +1,10 @@
 package cache
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/benchfs/benchfs/internal/memcopy"
+)
 
 // chunkShard is one independent part of a ChunkCache: all blocks of a chunk are in one.
 type chunkShard struct {
@@ -149,7 +153,7 @@ func (s *chunkShard) serve(r *reader, i int32, at uint32) {
 	b := &s.blocks[i]
 	n := 0
 	if at < b.hi {
-		n = copy(r.dst, s.bytes(i)[at:b.hi])
+		n = memcopy.Out(r.dst, s.bytes(i)[at:b.hi])
 	}
 	s.unlink(i)
 	s.linkNewest(i)
@@ -213,7 +217,7 @@ func (s *chunkShard) settle(f *flight, r *reader, n int, keep bool) {
 		got := min(left, len(f.bufs[j]))
 		left -= got
 		if skip < got {
-			r.advance(copy(r.dst, f.bufs[j][skip:got]))
+			r.advance(memcopy.Out(r.dst, f.bufs[j][skip:got]))
 		}
 		skip = max(skip-len(f.bufs[j]), 0)
 		s.land(i, got, keep)

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/benchfs/benchfs/internal/memcopy"
 	"github.com/benchfs/benchfs/rpc"
 )
 
@@ -94,7 +95,7 @@ func (q *request) Recv(r *rpc.Request, dst []byte) (done bool, err error) {
 	case uint64(len(dst)) < r.Header.BulkLen:
 		return true, &rpc.InvalidHeader{Reason: "the payload is longer than its buffer"}
 	case r.Payload != nil:
-		copy(dst, r.Payload)
+		memcopy.In(dst, r.Payload)
 		return true, nil
 	}
 	switch result := C.bfs_req_recv(q.c, pointer(dst)); {

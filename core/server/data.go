@@ -7,6 +7,7 @@ import (
 
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/fserr"
+	"github.com/benchfs/benchfs/internal/memcopy"
 	"github.com/benchfs/benchfs/rpc"
 	"github.com/benchfs/benchfs/store"
 )
@@ -142,7 +143,7 @@ func (s *Shard) writeChunk(r *rpc.Request) error {
 	o.write = w
 	if r.Payload != nil {
 		s.moved.BufferedBytes += uint64(len(r.Payload))
-		copy(w.Data, r.Payload)
+		memcopy.In(w.Data, r.Payload)
 		s.written(r, o, nil)
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/benchfs/benchfs/fserr"
+	"github.com/benchfs/benchfs/internal/memcopy"
 )
 
 // Moving bytes in and out of a segment file. A copy through a mapping is the fastest way there is, but for the first touch of each page, which
@@ -145,7 +146,7 @@ func (s *Segments) Close() error {
 // Read fills p with the bytes at off. The range is inside the segment.
 func (s *Segment) Read(p []byte, off uint64) error {
 	if s.mapped(off, len(p), false) {
-		copy(p, s.memory[off:])
+		memcopy.Out(p, s.memory[off:])
 		return nil
 	}
 	for len(p) > 0 {
@@ -166,7 +167,7 @@ func (s *Segment) Read(p []byte, off uint64) error {
 // Write puts p at off.
 func (s *Segment) Write(p []byte, off uint64) error {
 	if s.mapped(off, len(p), true) {
-		copy(s.memory[off:], p)
+		memcopy.In(s.memory[off:], p)
 		return nil
 	}
 	return s.WriteFile(p, off)

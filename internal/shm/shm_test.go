@@ -304,9 +304,9 @@ func TestMovesByBothWays(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	const size = 1 << 20
+	const size = 2 << 20
 	for _, huge := range []bool{false, true} {
-		s, dir := segments(t, size, true, huge, shm.NewBudget(300<<10))
+		s, dir := segments(t, size, true, huge, shm.NewBudget(600<<10))
 		want := [2][]byte{make([]byte, size), make([]byte, size)}
 		for range 3000 {
 			number := r.Uint32N(2)
@@ -315,7 +315,7 @@ func TestMovesByBothWays(t *testing.T) {
 				t.Fatal(err)
 			}
 			off := r.Uint64N(size - 1)
-			n := 1 + r.Uint64N(min(size-off, 1<<r.UintN(18)))
+			n := 1 + r.Uint64N(min(size-off, 1<<r.UintN(22)))
 			if !segment.Holds(off, int(n)) || segment.Holds(off, size) && off > 0 {
 				t.Fatal("Holds is wrong")
 			}

@@ -3,6 +3,7 @@ package inproc
 import (
 	"fmt"
 
+	"github.com/benchfs/benchfs/internal/memcopy"
 	"github.com/benchfs/benchfs/rpc"
 )
 
@@ -37,9 +38,9 @@ func (r *request) Recv(_ *rpc.Request, dst []byte) (done bool, err error) {
 func (r *request) fetch(dst []byte) error {
 	switch {
 	case r.Payload != nil:
-		copy(dst, r.Payload)
+		memcopy.In(dst, r.Payload)
 	case r.call != nil:
-		copy(dst, r.call.Out)
+		memcopy.In(dst, r.call.Out)
 	default:
 		return &rpc.ConnectionError{Remote: "a client in this process", Reason: "the sender has taken its payload back"}
 	}
@@ -122,7 +123,7 @@ func (s *shard) deliver(c *call, h *rpc.Header, body, bulk []byte) {
 	}
 	c.Reply = *h
 	c.Answer = append(c.answer[:0], body...)
-	c.Received = copy(c.In, bulk)
+	c.Received = memcopy.Out(c.In, bulk)
 	s.finish(c, rpc.ReplyError(&c.Reply))
 }
 
