@@ -4,6 +4,8 @@ import (
 	"context"
 	"syscall"
 	"time"
+
+	"github.com/benchfs/benchfs/rpc/internal/alarm"
 )
 
 // deadlineContext is a context with a deadline that no timer watches.
@@ -42,25 +44,30 @@ var started = time.Now()
 // Now is time.Now for comparisons, at half the price: it does not ask for the time of day.
 func Now() time.Time { return started.Add(time.Since(started)) }
 
-// sleepSlice bounds how late a sleeper notices that its context was cancelled.
-const sleepSlice = 5 * time.Millisecond
-
-// SleepUntil waits until t in nanosleep(2), not in a Go timer, and blocks the thread meanwhile. It returns ctx.Err() early if ctx ends.
+// SleepUntil waits until t, or returns ctx.Err() as soon as ctx ends, without a Go timer. Where ctx can only end by its deadline, the thread sleeps
+// meanwhile.
 func SleepUntil(ctx context.Context, t time.Time) error {
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		left := time.Until(t)
-		if left <= 0 {
-			return nil
-		}
-		if ctx.Done() != nil {
-			left = min(left, sleepSlice)
-		}
-		ts := syscall.NsecToTimespec(int64(left))
-		_ = syscall.Nanosleep(&ts, nil) // EINTR and an early end are both mended by the loop
+	wake := t
+	if d, ok := ctx.Deadline(); ok {
+		wake = earlier(t, d)
 	}
+	if ctx.Done() == nil {
+		for left := time.Until(wake); left > 0; left = time.Until(wake) {
+			ts := syscall.NsecToTimespec(int64(left))
+			_ = syscall.Nanosleep(&ts, nil) // EINTR and an early end are both mended by the loop
+		}
+		return ctx.Err()
+	}
+	if ctx.Err() == nil && time.Now().Before(wake) {
+		a := alarm.New()
+		a.Set(wake)
+		defer a.Stop()
+		select {
+		case <-a.C:
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err()
 }
 
 // earlier is the earlier of two deadlines, of which a zero one is none.

@@ -152,6 +152,7 @@ func New(o Options) (*Client, error) {
 	c.cluster.Store(o.Map)
 	c.umask.Store(o.Umask & 0o777)
 	c.inodes.open = map[inode.Ino]*openInode{}
+	c.releases.open, c.releases.close = context.WithCancel(context.Background())
 	c.locks.held = map[lockID]*heldLock{}
 	c.sessions.connected = map[connKey]struct{}{}
 	c.sessions.incarnation = map[uint32]uint64{}

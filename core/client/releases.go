@@ -28,6 +28,8 @@ type releases struct {
 	teller  bool   // a goroutine sees to it that they are told
 	batches uint64 // that those who closed have filled, and tell
 	ended   sync.WaitGroup
+	open    context.Context // ends when the client is closed: the goroutine does not wait then
+	close   context.CancelFunc
 }
 
 // releaseSoon gives a handle up.
@@ -63,7 +65,7 @@ func (c *Client) tellReleases() {
 	defer q.ended.Done()
 	seen, left := uint64(0), 0
 	for {
-		_ = rpc.SleepUntil(context.Background(), time.Now().Add(releaseDelay)) // never an error: nobody cancels it
+		_ = rpc.SleepUntil(q.open, time.Now().Add(releaseDelay)) // closed or not: what there is is told
 		q.mu.Lock()
 		filled := q.batches != seen
 		seen = q.batches
@@ -140,6 +142,7 @@ func (o *op) tellSome(shard uint32) (more bool, err error) {
 
 // endReleases tells what is left, as far as that is possible: the end of the session gives up the rest.
 func (c *Client) endReleases(ctx context.Context) {
+	c.releases.close()
 	c.releases.ended.Wait()
 	o := c.prepare(ctx, opClose)
 	_ = o.tellAllReleases()
