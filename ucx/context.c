@@ -62,7 +62,7 @@ static const struct {
     {"MM_ERROR_HANDLING", "y"},   /* else endpoints with error handling leave shared memory out */
     {"MM_FIFO_SIZE", "64"},       /* as UCX 1.13 has it */
     {"MM_SEG_SIZE", "8256"},      /* likewise */
-    {"MM_RX_BUFS_GROW", "128"},    /* 512 are 4 MiB, for each of two transports: half of what it takes to join and to leave */
+    {"MM_RX_BUFS_GROW", "128"},   /* not 512, 4 MiB for each of two transports: half of what joining took */
     {"MM_FIFO_ELEM_SIZE", "256"}, /* most frames without a payload fit into the queue itself: a create takes 5 % less */
 };
 
