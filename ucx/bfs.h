@@ -53,9 +53,11 @@ enum {
     BFS_SLOT_BITS     = 16,
     BFS_SPIN_MIN      = 10,  /* polls before a yield where others want the core */
     BFS_SPIN_PROMPT   = 200, /* polls of a shard before it sleeps, where somebody computes */
+    BFS_SPIN_WORK     = 400, /* polls of a client there before it sleeps, at least */
     BFS_CROWD_MOST    = 32,
     BFS_WATCH_POLLS   = 16,   /* empty polls of the network between two looks at the service's own events */
     BFS_WORK_WAITS    = 1000, /* waits until a yield is tried again */
+    BFS_WORK_TRY      = 16,   /* one of so many of them polls as long as it may */
     BFS_MOVE_FIRST    = 64,   /* dear yields in a row until a shard tries another core; twice as many each time… */
     BFS_MOVE_LAST     = 4096, /* …up to so many */
     BFS_MOVE_CHECK    = 512,  /* …or so many while no core is idle, which may change */
@@ -72,6 +74,8 @@ typedef struct bfs_waiter {
     uint32_t spin_max, yield_max, spin_now, idle;
     uint32_t
         beside_work;     /* 0, or for how many waits more it is taken for certain that somebody computes on this core */
+    uint32_t work_spin;  /* how many polls are worth it then */
+    uint32_t in_vain;    /* the polls of the last wait were */
     uint32_t turns_lost; /* whether yields cost turns of somebody else's: 0 … BFS_TURNS_LOST */
     int32_t  prompt;     /* this thread may ask for short turns */
     uint32_t shared;     /* dear yields in a row */

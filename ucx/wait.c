@@ -26,16 +26,33 @@ void bfs_waiter_init(bfs_waiter *waiter, uint32_t spin_polls, uint32_t yield_pol
 /*
  * Where somebody computes, a yield costs his whole turn, milliseconds. A client polls for as long as an answer may take, in its own
  * turn, and sleeps then; a shard sleeps soon, and has itself woken at once (slice.c). Now and then a yield tells whether it is still so.
+ *
+ * Many that poll look like somebody who computes, and would be right about each other for ever: the shard does not come to answer while they
+ * poll. So a client whose polls were in vain polls half as long the next time, and one wait in sixteen it tries them all.
  */
 static int bfs_waiter_beside_work(bfs_waiter *waiter, uint32_t idle)
 {
-    uint32_t spin = waiter->prompt && waiter->spin_max > BFS_SPIN_PROMPT ? BFS_SPIN_PROMPT : waiter->spin_max;
+    if (idle == 0) {
+        if (!waiter->in_vain)
+            waiter->work_spin = waiter->spin_max;
+        waiter->in_vain = 0;
+    }
+    uint32_t spin = waiter->spin_max;
+    if (waiter->prompt)
+        spin = spin < BFS_SPIN_PROMPT ? spin : BFS_SPIN_PROMPT;
+    else if (waiter->beside_work % BFS_WORK_TRY != 0)
+        spin = spin < waiter->work_spin ? spin : waiter->work_spin;
     if (idle < spin)
         return BFS_SPIN;
-    if (idle == spin && --waiter->beside_work == 0) {
-        waiter->turns_lost = BFS_TURNS_LOST - 2 * BFS_TURN_LOST; /* two more are enough to go on like this */
-        if (waiter->prompt)
-            bfs_short_turns(0);
+    if (idle == spin) {
+        waiter->in_vain = 1;
+        if (waiter->work_spin > BFS_SPIN_WORK)
+            waiter->work_spin /= 2;
+        if (--waiter->beside_work == 0) {
+            waiter->turns_lost = BFS_TURNS_LOST - 2 * BFS_TURN_LOST; /* two more are enough to go on like this */
+            if (waiter->prompt)
+                bfs_short_turns(0);
+        }
     }
     return BFS_SLEEP;
 }
@@ -81,11 +98,13 @@ int64_t bfs_yield(bfs_waiter *waiter)
     if (waiter->turns_lost >= BFS_TURNS_LOST) {
         waiter->turns_lost  = 0;
         waiter->beside_work = BFS_WORK_WAITS;
+        waiter->work_spin   = waiter->spin_max;
         if (waiter->prompt)
             bfs_short_turns(1);
     }
     if (took > BFS_YIELD_DEAR_NS) {
-        waiter->crowd = waiter->crowd + 2 < BFS_CROWD_MOST ? waiter->crowd + 2 : BFS_CROWD_MOST;
+        uint32_t more = took > BFS_YIELD_WORK_NS ? BFS_CROWD_MOST / 2 : 2;
+        waiter->crowd = waiter->crowd + more < BFS_CROWD_MOST ? waiter->crowd + more : BFS_CROWD_MOST;
         bfs_core_shared(waiter);
     } else {
         waiter->crowd -= waiter->crowd > 0;
