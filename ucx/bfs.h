@@ -53,7 +53,7 @@ enum {
     BFS_SLOT_BITS     = 16,
     BFS_SPIN_MIN      = 10,  /* polls before a yield where others want the core */
     BFS_SPIN_PROMPT   = 200, /* polls of a shard before it sleeps, where somebody computes */
-    BFS_SPIN_WORK     = 400, /* polls of a client there before it sleeps, at least */
+    BFS_SPIN_WORK     = 400, /* polls of a client there that are not halved any more */
     BFS_CROWD_MOST    = 32,
     BFS_WATCH_POLLS   = 16,   /* empty polls of the network between two looks at the service's own events */
     BFS_WORK_WAITS    = 1000, /* waits until a yield is tried again */

@@ -125,13 +125,22 @@ const (
 	roomFirst = 128 << 10
 )
 
-// readNear copies a piece from this machine's memory, if its place is known and holds.
-func (o *op) readNear(p *piece, gen uint32) bool {
+// grant is the place of the piece's chunk in this machine's memory, as it was told in generation gen, or nil. It may not hold any more.
+func (p *piece) grant(gen uint32) *grant {
 	if p.reach == nil {
-		return false
+		return nil
 	}
 	g := p.in.grants.get(p.chunk)
 	if g == nil || g.gen != gen || g.reach != p.reach {
+		return nil
+	}
+	return g
+}
+
+// readNear copies a piece from this machine's memory, if its place is known and holds.
+func (o *op) readNear(p *piece, gen uint32) bool {
+	g := p.grant(gen)
+	if g == nil {
 		return false
 	}
 	n, ok := g.read(p.buf, p.off)
@@ -150,8 +159,8 @@ func (o *op) overwriteNear(p *piece, gen uint32) bool {
 	if !o.writesNear(p) {
 		return false
 	}
-	g := p.in.grants.get(p.chunk)
-	if g == nil || g.gen != gen || g.reach != p.reach || !g.overwrite(p.buf, p.off) {
+	g := p.grant(gen)
+	if g == nil || !g.overwrite(p.buf, p.off) {
 		return false
 	}
 	p.done = true

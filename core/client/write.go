@@ -360,19 +360,13 @@ func (o *op) takeWritten(p *piece, gen uint32) {
 func (p *piece) message(k *known) rpc.WriteChunk {
 	return rpc.WriteChunk{
 		Ino: p.in.ino, Chunk: p.chunk, Offset: p.off, Length: uint32(len(p.buf)), Gen: k.gen, ChunkBits: k.layout.ChunkBits,
-		Share: p.reach != nil && (p.inside(k) || !p.told(k.gen)),
+		Share: p.reach != nil && (p.inside(k) || p.grant(k.gen) == nil),
 	}
 }
 
 // inside reports whether the piece overwrites what the file is known to have. What goes behind the end overwrites nothing, and whether the place of its
 // chunk holds does not matter to it: a look would only fetch the word that the shard is about to change.
 func (p *piece) inside(k *known) bool { return p.pos+uint64(len(p.buf)) <= k.size }
-
-// told reports whether the place of the piece's chunk was told; it may have changed since.
-func (p *piece) told(gen uint32) bool {
-	g := p.in.grants.get(p.chunk)
-	return g != nil && g.gen == gen && g.reach == p.reach
-}
 
 // sendPiece adds the message that writes a piece.
 func (o *op) sendPiece(k *known, p *piece) {

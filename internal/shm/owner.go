@@ -32,9 +32,10 @@ func (o *owner) leave() {
 	atomic.StoreUint64(&o.pid, abandoned)
 }
 
-// seize takes what a holder has left who ended, so that it can be cleared; leave must follow. It is for the shard alone. false: the holder runs, or
-// gave it back meanwhile, and somebody else may have it. A shard that dies in between leaves a seized owner, which its successor seizes again.
+// seize takes what a holder (not 0) has left who ended, so that it can be cleared; leave must follow. It is for the shard alone. false: the holder
+// runs, or gave it back meanwhile, and somebody else may have it. A shard that dies in between leaves a seized owner, which its successor seizes
+// again.
 func (o *owner) seize(holder uint64, runs func(pid uint32, start uint64) bool) bool {
-	return holder != 0 && holder != abandoned && !runs(uint32(holder), atomic.LoadUint64(&o.start)) &&
+	return holder != abandoned && !runs(uint32(holder), atomic.LoadUint64(&o.start)) &&
 		atomic.CompareAndSwapUint64(&o.pid, holder, holder|seized)
 }
