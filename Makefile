@@ -48,11 +48,11 @@ SO_LDFLAGS := -extldflags "-Wl,-soname,$(SONAME) -Wl,--version-script=$(CURDIR)/
 OUTSIDE = $(shell cat include/benchfs.h capi/libbenchfs.map | cksum | cut -d' ' -f1)
 
 # Everything that goes into a Go program or the library.
-ROOMS := cache capi cmd config core fserr include internal meta rpc store ucx
+ROOMS := cache capi cmd config core fserr include internal meta rpc shm store ucx
 SOURCES = go.mod go.sum $(shell find $(ROOMS) -type f \( -name '*.go' -o -name '*.c' -o -name '*.h' -o -name '*.map' \) ! -name '*_test.go')
 PRELOAD_SOURCES := $(sort $(wildcard preload/src/*.c))
 INNER_SOURCES := $(sort $(wildcard preload/inner/*.c))
-C_SOURCES = $(shell find capi examples include ior preload tests ucx -type f \( -name '*.c' -o -name '*.h' -o -name '*.cc' -o -name '*.hpp' \))
+C_SOURCES = $(shell find capi examples include ior preload shm tests ucx -type f \( -name '*.c' -o -name '*.h' -o -name '*.cc' -o -name '*.hpp' \))
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := build

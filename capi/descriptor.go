@@ -6,7 +6,7 @@ import "C"
 import (
 	"syscall"
 
-	"github.com/benchfs/benchfs/internal/shm"
+	"github.com/benchfs/benchfs/shm"
 )
 
 // Where the library works for the interposer, the descriptors that it keeps open are moved out of the program's way, and known to it: see

@@ -25,7 +25,7 @@ step() {
 unit_packages() { "$GO" list ./... | grep -v '/tests/'; }
 
 # Without UCX and C, where the race detector sees all that happens.
-race_packages="./cache/... ./capi/bridge/... ./config/... ./core/... ./fserr/... ./internal/handle/... ./internal/rangelock/... ./internal/registry/... ./internal/shm/... ./internal/wal/... ./meta/... ./rpc/... ./store/..."
+race_packages="./cache/... ./capi/bridge/... ./config/... ./core/... ./fserr/... ./internal/handle/... ./internal/rangelock/... ./internal/registry/... ./shm/... ./internal/wal/... ./meta/... ./rpc/... ./store/..."
 
 # existing keeps the patterns that stand for something.
 existing() {

@@ -10,7 +10,7 @@ type Place struct {
 	Bytes   uint32 // room that the chunk has there
 }
 
-// Board is where a store tells other processes which places hold and how many bytes are present there; internal/shm has the one
+// Board is where a store tells other processes which places hold and how many bytes are present there; shm has the one
 // that there is, and the rules.
 type Board interface {
 	// Take gives a slot to a chunk with so many bytes; ok is false when there is none.

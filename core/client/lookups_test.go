@@ -9,7 +9,7 @@ import (
 
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/internal/inode"
-	"github.com/benchfs/benchfs/internal/shm"
+	"github.com/benchfs/benchfs/shm"
 )
 
 // What is remembered of names is compared with a model, while names change, texts wrap around and slots are fought for: it may be forgotten, and is

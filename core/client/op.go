@@ -13,8 +13,8 @@ import (
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/fserr"
 	"github.com/benchfs/benchfs/internal/inode"
-	"github.com/benchfs/benchfs/internal/shm"
 	"github.com/benchfs/benchfs/rpc"
+	"github.com/benchfs/benchfs/shm"
 )
 
 // op is one call of the application in progress. It belongs to one goroutine. Ops are kept in their lane's free list with all

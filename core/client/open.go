@@ -10,8 +10,8 @@ import (
 
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/internal/inode"
-	"github.com/benchfs/benchfs/internal/shm"
 	"github.com/benchfs/benchfs/rpc"
+	"github.com/benchfs/benchfs/shm"
 )
 
 // Flags of open(2). Those in harmless are accepted and change nothing here: O_DIRECT because data is moved once anyway, O_NOATIME

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/benchfs/benchfs/core/layout"
-	"github.com/benchfs/benchfs/internal/shm"
 	"github.com/benchfs/benchfs/rpc"
+	"github.com/benchfs/benchfs/shm"
 )
 
 // Modes of Options.Shortcut.

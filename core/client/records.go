@@ -4,8 +4,8 @@ import (
 	"context"
 
 	"github.com/benchfs/benchfs/internal/inode"
-	"github.com/benchfs/benchfs/internal/shm"
 	"github.com/benchfs/benchfs/rpc"
+	"github.com/benchfs/benchfs/shm"
 )
 
 // Attributes of inodes whose shard is on this machine are read from its memory, where it shows those of the newest inodes and of those that were

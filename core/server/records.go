@@ -7,7 +7,7 @@ import (
 	"github.com/benchfs/benchfs/rpc"
 )
 
-// What clients on the shard's own machine read from shared memory (internal/shm, records): the attributes of inodes, by number, and versions of names.
+// What clients on the shard's own machine read from shared memory (shm, records): the attributes of inodes, by number, and versions of names.
 // Both follow the shard in Observer calls, which come before anybody is answered. While an operation over several shards, or a cut, holds
 // an inode, its record is void, and the version of a name that is held has advanced: the outcome may be known elsewhere before it is here, and who
 // asks by message waits for it.
@@ -61,7 +61,7 @@ func (w *watcher) InodeChanged(a *inode.Attr) {
 	w.board.PutRecord(a.Ino.Seq(), &words)
 }
 
-// InodeOpen implements meta.Observer: processes of this machine open files without a message, see internal/shm, pins.
+// InodeOpen implements meta.Observer: processes of this machine open files without a message, see shm, pins.
 func (w *watcher) InodeOpen(ino inode.Ino) bool { return w.board.Pinned(uint64(ino)) }
 
 // InodeVoid implements meta.Observer.

@@ -17,7 +17,7 @@ import (
 )
 
 // Clients on the shard's own machine that read and write chunks in place: ARCHITECTURE.md, "On one machine". The shard tells them places (ReadChunkReply,
-// WrittenReply); whether a place still holds they see on the board (internal/shm), without asking. New bytes are written between
+// WrittenReply); whether a place still holds they see on the board (shm), without asking. New bytes are written between
 // BeginWrite, which finds room for them, and EndWrite, which makes them count.
 
 // begunWrite is a write whose bytes a client is putting in place.
@@ -180,7 +180,7 @@ func (s *Shard) extendHere(answer *rpc.WrittenReply, ino inode.Ino, end uint64, 
 }
 
 // abortWrites forgets begun writes, of clients that are gone or have given up. Should one be alive after all and still copying, then
-// it copies into room that nobody else gets before it has noticed (internal/shm).
+// it copies into room that nobody else gets before it has noticed (shm).
 func (s *Shard) abortWrites(which func(id meta.ReqID, b begunWrite) bool) {
 	for id, b := range s.begun {
 		if which(id, b) {

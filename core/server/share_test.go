@@ -10,8 +10,8 @@ import (
 
 	"github.com/benchfs/benchfs/internal/inode"
 	"github.com/benchfs/benchfs/internal/procfs"
-	"github.com/benchfs/benchfs/internal/shm"
 	"github.com/benchfs/benchfs/rpc"
+	"github.com/benchfs/benchfs/shm"
 	"github.com/benchfs/benchfs/store"
 )
 

@@ -36,13 +36,13 @@ var mayImport = []struct {
 	{"rpc", nil},
 	{"ucx", []string{"rpc"}},
 	{"internal/memcopy", nil},
-	{"internal/shm", nil},
-	{"core/client", []string{"rpc", "cache", "config", "internal/shm"}},
+	{"shm", []string{"rpc"}},
+	{"core/client", []string{"rpc", "cache", "config", "shm"}},
 	{"core/server", []string{"rpc", "meta", "store", "internal/wal", "internal/rangelock"}},
 	{"internal/compose", []string{"*"}},
 	{"internal/cluster", []string{"*"}},
 	{"capi/bridge", []string{"core/client", "internal/handle", "internal/compose", "config"}},
-	{"capi", []string{"internal/shm", "capi/bridge", "core/client", "core/server", "ucx", "config", "internal/compose", "internal/handle"}},
+	{"capi", []string{"shm", "capi/bridge", "core/client", "core/server", "ucx", "config", "internal/compose", "internal/handle"}},
 	{"cmd", []string{"*"}},
 	{"tests", []string{"*"}},
 }
@@ -98,11 +98,11 @@ func TestImports(t *testing.T) {
 	}
 }
 
-func TestOnlyCapiAndUCXUseC(t *testing.T) {
+func TestOnlyTheBoundariesUseC(t *testing.T) {
 	for _, f := range goFiles(t) {
 		for _, imported := range f.imports {
-			if imported == "C" && f.room != "capi" && !in(f.room, "ucx", "tests") {
-				t.Errorf("%s: only capi and ucx use C", f.path)
+			if imported == "C" && f.room != "capi" && !in(f.room, "ucx", "shm", "tests") {
+				t.Errorf("%s: only capi, ucx and shm use C", f.path)
 			}
 			if imported == "unsafe" && in(f.room, "core/layout", "core/server", "meta", "config", "fserr") && !f.test {
 				t.Errorf("%s: unsafe has no business in %s", f.path, f.room)
@@ -156,7 +156,7 @@ func TestLibraryLeavesItsHostAlone(t *testing.T) {
 // TestClientKeepsOutOfGosPoller: what runs in an application uses neither Go's files and sockets nor its timers. Both start Go's poller,
 // whose descriptors die with a host that closes what it does not know, and the whole process with them.
 func TestClientKeepsOutOfGosPoller(t *testing.T) {
-	rooms := []string{"rpc", "core/client", "cache", "config", "fserr", "internal/registry", "internal/handle", "internal/procfs", "internal/shm", "internal/wal", "ucx", "capi", "store", "meta", "internal/compose"}
+	rooms := []string{"rpc", "core/client", "cache", "config", "fserr", "internal/registry", "internal/handle", "internal/procfs", "shm", "internal/wal", "ucx", "capi", "store", "meta", "internal/compose"}
 	forbidden := map[string][]string{
 		"os": {"Open", "Create", "OpenFile", "ReadFile", "WriteFile", "ReadDir", "NewFile", "Pipe", "CreateTemp", "DirFS", "OpenRoot"},
 		// context.AfterFunc sets no timer.

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/benchfs/benchfs/internal/procfs"
-	"github.com/benchfs/benchfs/internal/shm"
+	"github.com/benchfs/benchfs/shm"
 	"github.com/benchfs/benchfs/store"
 	"github.com/benchfs/benchfs/store/arena"
 )

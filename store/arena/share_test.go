@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/benchfs/benchfs/internal/procfs"
-	"github.com/benchfs/benchfs/internal/shm"
+	"github.com/benchfs/benchfs/shm"
 	"github.com/benchfs/benchfs/store"
 	"github.com/benchfs/benchfs/store/arena"
 )

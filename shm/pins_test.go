@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/benchfs/benchfs/internal/shm"
+	"github.com/benchfs/benchfs/shm"
 )
 
 // Pins are counted by process, bounded, and gone with their process.
