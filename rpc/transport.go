@@ -18,6 +18,7 @@ type Target struct {
 	HostID      string // of the machine (boot id); equal to ours = same host, shared memory is expected
 	SameHost    bool
 	Worker      []byte // UCX worker address of the shard; preferred
+	Door        string // path of the daemon's door, for a target on this machine: used by package shm
 	Socket      string // host:port of the daemon's listener: used when Worker is empty
 }
 
