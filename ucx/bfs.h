@@ -440,7 +440,7 @@ struct bfs_server {
     bfs_gate    *gate;
     bfs_waiter   waiter;
     bfs_event   *events, *spare; /* spare: the batch that Go reads now */
-    uint32_t     event_count, event_capacity, spare_capacity;
+    uint32_t     event_count, event_capacity, spare_count, spare_capacity;
     bfs_req    **reqs;
     uint32_t     req_count, req_capacity;
     bfs_req     *free_reqs;
@@ -505,13 +505,14 @@ void      bfs_server_tell_moved(bfs_server *server); /* after BFS_EVENT_MOVED, w
 /* ---- server.c ---- */
 
 bfs_server *bfs_server_open(bfs_context *context, uint64_t rendezvous_bytes, uint64_t rendezvous_tcp_bytes,
-                            uint32_t spin_polls, uint32_t yield_polls, int *status);
+                            int *status);
 void        bfs_server_close(bfs_server *server);
 int         bfs_server_listen(bfs_server *server, const struct sockaddr_storage *address, socklen_t bytes, char *actual,
                               size_t actual_bytes);
-uint32_t bfs_server_poll(bfs_server *server); /* → number of events in spare; 0 after a wake-up, or while watch_busy */
+/* Looks up to polls times for messages; → whether anything has happened. The events are in spare then. */
+int      bfs_server_poll(bfs_server *server, uint32_t polls);
+int      bfs_server_arm(bfs_server *server); /* → 1: what comes makes the event descriptor readable; 0: poll first */
 void     bfs_server_drain(bfs_server *server, int64_t budget_ns);
-void     bfs_server_wake(bfs_server *server);
 void     bfs_event_add(bfs_server *server, uint32_t kind, uint32_t index, ucs_status_t status, uint32_t session);
 
 /* ---- memory.c ---- */

@@ -63,7 +63,7 @@ bfs_peer *bfs_peer_open(bfs_server *server, uint64_t client, bfs_conn *conn)
     peer->conn       = conn;
     peer->failed     = UCS_OK;
     peer->client     = client;
-    peer->generation = (peer->generation + 1) & 0xfff;
+    peer->generation = (peer->generation + 1) & 0x7ff; /* sessions from 1 << 31 on are package shm's */
     peer->session    = peer->generation << 20 | peer->index;
     peer->state      = BFS_PEER_OPEN;
     server->stats.peers++;

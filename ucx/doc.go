@@ -1,5 +1,5 @@
-// Package ucx is UCX behind the interfaces of package rpc: a [Transport] (client) is an rpc.Transport, a [ShardLoop]
-// (server) an rpc.Loop that drives an rpc.Service.
+// Package ucx is UCX behind the interfaces of package rpc: a [Transport] (client) is an rpc.Transport, a [Server]
+// (server) a loop.Source for the thread of a shard, which serves an rpc.Service.
 //
 // # How a call runs
 //
@@ -29,13 +29,13 @@
 //
 // # Ports
 //
-// UCX's own listener aborts the process when it is sent bytes that are no UCX. ShardLoop.Listen therefore opens a port of
+// UCX's own listener aborts the process when it is sent bytes that are no UCX. Server.Listen therefore opens a port of
 // ours, which tells a caller that greets it rightly the shard's worker address; Dial by socket address asks there.
 //
 // # Threads
 //
-// A Context and a Transport may be used by any number of threads. A ShardLoop belongs to the goroutine in Run; only
-// Submit, Stop and Stats may be called from elsewhere.
+// A Context and a Transport may be used by any number of threads. A Server belongs to the thread of its shard; only
+// Stats may be called from elsewhere.
 //
 // What does not belong here: sessions, retries, the meaning of messages.
 package ucx

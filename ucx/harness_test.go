@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/benchfs/benchfs/internal/loop"
 	"github.com/benchfs/benchfs/rpc"
 )
 
@@ -32,8 +33,6 @@ func TestMain(m *testing.M) {
 		serverChild()
 	case "client":
 		clientChild()
-	case "torn":
-		tornChild()
 	}
 }
 
@@ -54,12 +53,16 @@ func serverChild() {
 		fatalChild(err)
 	}
 	service := &testService{alloc: t.Alloc}
-	loop, err := c.NewShardLoop(service, LoopOptions{})
+	server, err := c.NewServer(service)
 	if err != nil {
 		fatalChild(err)
 	}
-	service.loop = loop
-	socket, err := loop.Listen("127.0.0.1:" + os.Getenv("BENCHFS_UCX_TEST_PORT"))
+	shard, err := loop.New()
+	if err != nil {
+		fatalChild(err)
+	}
+	service.loop = shard
+	socket, err := server.Listen("127.0.0.1:" + os.Getenv("BENCHFS_UCX_TEST_PORT"))
 	if err != nil {
 		fatalChild(err)
 	}
@@ -68,37 +71,35 @@ func serverChild() {
 		fatalChild(err)
 	}
 	region := memory.Region()
-	fmt.Printf("%s %s %x %x %x\n", hex.EncodeToString(loop.Address()), socket, region.Address, region.Length, region.Key)
-	go answerParent(loop, service)
-	loop.Run()
+	fmt.Printf("%s %s %x %x %x\n", hex.EncodeToString(server.Address()), socket, region.Address, region.Length, region.Key)
+	go answerParent(shard, server, service)
+	shard.Run(service, server)
+	server.Drain(time.Second)
+	server.Close()
 	memory.Close()
 	t.Close()
 	c.Close()
 	os.Exit(0)
 }
 
-func answerParent(loop *ShardLoop, service *testService) {
+func answerParent(shard *loop.Loop, server *Server, service *testService) {
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
-		if in.Text() == "address" {
-			fmt.Println(hex.EncodeToString(loop.Address()))
-			continue
-		}
 		done := make(chan string, 1)
-		if !loop.Submit(func() {
+		if !shard.Submit(func() {
 			var usage syscall.Rusage
 			syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
 			cpu := time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-			s := loop.Stats()
+			s := server.Stats()
 			done <- fmt.Sprintf("cpu=%d garbage=%d nosession=%d peers=%d gone=%d failed=%d expired=%d cancels=%d requests=%d "+
-				"refused=%d closed=%d connections=%d moves=%d probes=%d stale=%d core=%d", cpu, s.Garbage, s.NoSession, s.Peers, service.gone, service.failed, s.Expired,
-				s.Cancels, s.Requests, s.RefusedCallers, s.ClosedConnections, s.Connections, s.Moves, s.Probes, s.StaleEndpoints, s.CoreMoves)
+				"refused=%d closed=%d connections=%d", cpu, s.Garbage, s.NoSession, s.Peers, service.gone, service.failed, s.Expired,
+				s.Cancels, s.Requests, s.RefusedCallers, s.ClosedConnections, s.Connections)
 		}) {
 			return
 		}
 		fmt.Println(<-done)
 	}
-	loop.Stop()
+	shard.Stop()
 }
 
 // server is a child process that serves.
@@ -184,12 +185,7 @@ func (s *server) kill() {
 	}
 }
 
-// target is where the server is to be found now, which changes when its queue was stuck.
 func (s *server) target() rpc.Target {
-	if s.cmd.ProcessState == nil {
-		fmt.Fprintln(s.in, "address")
-		s.worker, _ = hex.DecodeString(s.line())
-	}
 	return rpc.Target{Peer: rpc.PeerID{Node: 1, Shard: 2}, Worker: s.worker}
 }
 

@@ -15,7 +15,7 @@ import (
 
 // peer is an rpc.Peer. It is used on the shard's thread only.
 type peer struct {
-	loop    *ShardLoop
+	server  *Server
 	c       *C.bfs_peer
 	client  uint64
 	session uint32
@@ -33,19 +33,19 @@ func (p *peer) Close() {
 		return
 	}
 	p.closed = true
-	if slot := int(p.c.index); p.loop.peers[slot] == p {
-		p.loop.peers[slot] = nil
+	if slot := int(p.c.index); p.server.peers[slot] == p {
+		p.server.peers[slot] = nil
 	}
 	C.bfs_peer_close(p.c)
 }
 
-func (l *ShardLoop) newPeer(c *C.bfs_peer) {
+func (s *Server) newPeer(c *C.bfs_peer) {
 	slot := int(c.index)
-	for len(l.peers) <= slot {
-		l.peers = append(l.peers, nil)
+	for len(s.peers) <= slot {
+		s.peers = append(s.peers, nil)
 	}
-	l.peers[slot] = &peer{
-		loop:    l,
+	s.peers[slot] = &peer{
+		server:  s,
 		c:       c,
 		client:  uint64(c.client),
 		session: uint32(c.session),
@@ -56,22 +56,22 @@ func (l *ShardLoop) newPeer(c *C.bfs_peer) {
 // request is the transport's part of an rpc.Request, and holds it. There is one for each request in C, for ever.
 type request struct {
 	rpc.Request
-	loop *ShardLoop
+	server *Server
 	c    *C.bfs_req
 }
 
-func (l *ShardLoop) requestAt(index int) *request {
-	for len(l.requests) <= index {
-		reqs := unsafe.Slice(l.c.reqs, int(l.c.req_count))
-		q := &request{loop: l, c: reqs[len(l.requests)]}
-		l.requests = append(l.requests, q)
+func (s *Server) requestAt(index int) *request {
+	for len(s.requests) <= index {
+		reqs := unsafe.Slice(s.c.reqs, int(s.c.req_count))
+		q := &request{server: s, c: reqs[len(s.requests)]}
+		s.requests = append(s.requests, q)
 	}
-	return l.requests[index]
+	return s.requests[index]
 }
 
 // serve hands a new request to the service.
-func (l *ShardLoop) serve(q *request) {
-	p := l.peers[int(q.c.peer.index)]
+func (s *Server) serve(q *request) {
+	p := s.peers[int(q.c.peer.index)]
 	frame := unsafe.Slice((*byte)(unsafe.Pointer(&q.c.header[0])), int(q.c.header_bytes))
 	r := &q.Request
 	*r = rpc.Request{Impl: q}
@@ -84,7 +84,7 @@ func (l *ShardLoop) serve(q *request) {
 	if q.c.data_state == C.BFS_DATA_EAGER {
 		r.Payload = unsafe.Slice((*byte)(q.c.data), int(q.c.data_bytes))
 	}
-	l.service.Serve(r)
+	s.service.Serve(r)
 }
 
 // Recv implements rpc.RequestImpl.
@@ -138,10 +138,10 @@ func (q *request) Reply(r *rpc.Request, status rpc.Status, errno uint32, body, b
 		q.c.has_bulk = 1
 	}
 	q.c.next = nil
-	l := q.loop
-	*l.c.outbox_end = q.c
-	l.c.outbox_end = &q.c.next
-	l.replies++
+	s := q.server
+	*s.c.outbox_end = q.c
+	s.c.outbox_end = &q.c.next
+	s.replies++
 	return len(bulk) == 0
 }
 
@@ -159,8 +159,8 @@ func transferError(q *request, status C.int32_t) error {
 	return &rpc.TransportError{Remote: remote, Reason: statusText(int(status))}
 }
 
-// LoopStats are the counters of a ShardLoop since it was made.
-type LoopStats struct {
+// ServerStats are the counters of a Server since it was made.
+type ServerStats struct {
 	Requests          uint64 `json:"requests"`
 	Replies           uint64 `json:"replies"`
 	BytesIn           uint64 `json:"bytes_in"`  // bulk payload
@@ -177,53 +177,41 @@ type LoopStats struct {
 	ClosedConnections uint64 `json:"closed_connections"`
 	Callers           uint64 `json:"callers"`         // at the port: told the worker address
 	RefusedCallers    uint64 `json:"refused_callers"` // at the port: said something else, or nothing
-	Probes            uint64 `json:"probes"`          // messages to itself: is the queue in shared memory stuck?
-	StaleEndpoints    uint64 `json:"stale_endpoints"` // that clients had left behind, and that were passed over
-	Moves             uint64 `json:"moves"`           // it was, and another worker took over
-	Sleeps            uint64 `json:"sleeps"`
-	Yields            uint64 `json:"yields"`
-	CoreMoves         uint64 `json:"core_moves"` // to another core, away from who shares this one with it
 }
 
-// Stats may be called from any goroutine. The counters are read one by one while the loop runs.
-func (l *ShardLoop) Stats() LoopStats {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.c == nil {
-		return l.last
+// Stats may be called from any goroutine. The counters are read one by one while the shard runs.
+func (s *Server) Stats() ServerStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.c == nil {
+		return s.last
 	}
-	return l.statsLocked()
+	return s.statsLocked()
 }
 
-func (l *ShardLoop) statsLocked() LoopStats {
-	s := &l.c.stats
+func (s *Server) statsLocked() ServerStats {
+	c := &s.c.stats
 	load := func(counter *C.uint64_t) uint64 { return atomic.LoadUint64((*uint64)(unsafe.Pointer(counter))) }
 	var callers, refused uint64
-	if l.c.gate != nil {
-		callers, refused = uint64(C.bfs_gate_answered(l.c.gate)), uint64(C.bfs_gate_refused(l.c.gate))
+	if s.c.gate != nil {
+		callers, refused = uint64(C.bfs_gate_answered(s.c.gate)), uint64(C.bfs_gate_refused(s.c.gate))
 	}
-	return LoopStats{
+	return ServerStats{
 		Callers:           callers,
 		RefusedCallers:    refused,
-		Requests:          load(&s.requests),
-		Replies:           load(&s.replies),
-		BytesIn:           load(&s.bytes_in),
-		BytesOut:          load(&s.bytes_out),
-		Garbage:           load(&s.garbage),
-		NoSession:         load(&s.no_session),
-		Hellos:            load(&s.hellos),
-		Cancels:           load(&s.cancels),
-		Expired:           load(&s.expired),
-		Dropped:           load(&s.dropped),
-		Peers:             load(&s.peers),
-		PeersGone:         load(&s.peers_gone),
-		Connections:       load(&s.connections),
-		ClosedConnections: load(&s.closed_connections),
-		Probes:            load(&s.probes),
-		Moves:             load(&s.moves),
-		StaleEndpoints:    load(&s.stale_endpoints),
-		Sleeps:            load(&s.sleeps),
-		Yields:            load(&s.yields),
-		CoreMoves:         load(&s.core_moves),
+		Requests:          load(&c.requests),
+		Replies:           load(&c.replies),
+		BytesIn:           load(&c.bytes_in),
+		BytesOut:          load(&c.bytes_out),
+		Garbage:           load(&c.garbage),
+		NoSession:         load(&c.no_session),
+		Hellos:            load(&c.hellos),
+		Cancels:           load(&c.cancels),
+		Expired:           load(&c.expired),
+		Dropped:           load(&c.dropped),
+		Peers:             load(&c.peers),
+		PeersGone:         load(&c.peers_gone),
+		Connections:       load(&c.connections),
+		ClosedConnections: load(&c.closed_connections),
 	}
 }

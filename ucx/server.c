@@ -1,4 +1,4 @@
-/* A shard's loop over its worker, from its start to its end. */
+/* A shard's worker, from its start to its end. All of it is for the shard's thread. */
 #define _GNU_SOURCE
 #include "bfs.h"
 
@@ -21,7 +21,7 @@ void bfs_event_add(bfs_server *server, uint32_t kind, uint32_t index, ucs_status
         (bfs_event){.kind = kind, .index = index, .status = (int32_t)status, .session = session};
 }
 
-/* ---- the loop ---- */
+/* ---- the loop's calls ---- */
 
 static unsigned bfs_server_progress(bfs_server *server)
 {
@@ -32,99 +32,30 @@ static unsigned bfs_server_progress(bfs_server *server)
             break;
         total += progress;
     }
-    for (bfs_port *port = server->old; port != NULL; port = port->next)
-        total += ucp_worker_progress(port->worker.ucp);
     if (server->condemned > 0)
         bfs_conn_sweep(server);
     return total;
 }
 
-static void bfs_server_sleep(bfs_server *server)
+int bfs_server_poll(bfs_server *server, uint32_t polls)
 {
-    int64_t nap = -1;
-    if (server->visible_conns > 0 || server->shared_conns > 0 || server->suspects != 0 || server->old != NULL) {
-        nap = server->next_look - bfs_now();
-        nap = nap > 0 ? nap : 0;
-        if (server->old != NULL && nap > BFS_OLD_NAP_NS)
-            nap = BFS_OLD_NAP_NS;
-    }
-    __atomic_store_n(&server->asleep, 1, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&server->wake, __ATOMIC_SEQ_CST) == 0) {
-        bfs_worker *worker = &server->port->worker;
-        if (ucp_worker_arm(worker->ucp) != UCS_OK) {
-            bfs_server_busy(server);
-        } else {
-            server->busy_since = 0;
-            server->waiter.sleeps++;
-            if (bfs_poll_fds(worker->event_fd, server->watch_busy ? server->watch_fd : -1, nap))
-                server->waiter.idle = 0;
-            else if (nap >= 0 && bfs_now() >= server->next_look)
-                bfs_server_look(server);
-        }
-    }
-    __atomic_store_n(&server->asleep, 0, __ATOMIC_SEQ_CST);
+    unsigned progress = 0;
+    for (uint32_t i = 0; i < polls && progress == 0; i++)
+        progress = bfs_server_progress(server);
+    bfs_event *events      = server->events;
+    uint32_t   capacity    = server->event_capacity;
+    server->spare_count    = server->event_count;
+    server->events         = server->spare;
+    server->event_capacity = server->spare_capacity;
+    server->event_count    = 0;
+    server->spare          = events;
+    server->spare_capacity = capacity;
+    return progress != 0 || server->spare_count > 0;
 }
 
-/* Does what is to be done when there is nothing to do. */
-static int bfs_server_idle(bfs_server *server)
+int bfs_server_arm(bfs_server *server)
 {
-    int step = bfs_waiter_next(&server->waiter);
-    if (step == BFS_SPIN)
-        bfs_relax();
-    else if (step == BFS_YIELD)
-        bfs_yield(&server->waiter);
-    else
-        bfs_server_sleep(server);
-    return step;
-}
-
-uint32_t bfs_server_poll(bfs_server *server)
-{
-    if (!server->idle_turn || server->outbox != NULL)
-        server->waiter.idle = 0;
-    server->idle_turn = 0;
-    bfs_server_flush(server);
-    for (uint32_t turns = 1;; turns++) {
-        unsigned progress = bfs_server_progress(server);
-        if (++server->rounds % 4096 == 0 && bfs_now() >= server->next_look)
-            bfs_server_look(server);
-        if (server->event_count > 0)
-            break;
-        if (__atomic_load_n(&server->wake, __ATOMIC_RELAXED) != 0) {
-            server->idle_turn = 1;
-            break;
-        }
-        int step = BFS_SPIN;
-        if (progress != 0) {
-            server->waiter.idle = 0;
-            server->busy_since  = 0;
-        } else {
-            step = bfs_server_idle(server);
-        }
-        if (server->watch_busy && (step != BFS_SPIN || turns % BFS_WATCH_POLLS == 0)) {
-            server->idle_turn = 1;
-            break;
-        }
-    }
-    bfs_event *events        = server->events;
-    uint32_t   capacity      = server->event_capacity;
-    uint32_t   count         = server->event_count;
-    server->events           = server->spare;
-    server->event_capacity   = server->spare_capacity;
-    server->event_count      = 0;
-    server->spare            = events;
-    server->spare_capacity   = capacity;
-    server->stats.sleeps     = server->waiter.sleeps;
-    server->stats.yields     = server->waiter.yields;
-    server->stats.core_moves = server->waiter.moves;
-    return count;
-}
-
-void bfs_server_wake(bfs_server *server)
-{
-    __atomic_store_n(&server->wake, 1, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&server->asleep, __ATOMIC_SEQ_CST) != 0)
-        ucp_worker_signal(server->port->worker.ucp);
+    return server->event_count == 0 && ucp_worker_arm(server->port->worker.ucp) == UCS_OK;
 }
 
 static int bfs_replies_pending(bfs_server *server)
@@ -148,7 +79,7 @@ void bfs_server_drain(bfs_server *server, int64_t budget_ns)
 /* ---- life ---- */
 
 bfs_server *bfs_server_open(bfs_context *context, uint64_t rendezvous_bytes, uint64_t rendezvous_tcp_bytes,
-                            uint32_t spin_polls, uint32_t yield_polls, int *status)
+                            int *status)
 {
     bfs_server *server = calloc(1, sizeof(*server));
     *status            = UCS_ERR_NO_MEMORY;
@@ -162,10 +93,7 @@ bfs_server *bfs_server_open(bfs_context *context, uint64_t rendezvous_bytes, uin
         free(server);
         return NULL;
     }
-    bfs_waiter_init(&server->waiter, spin_polls, yield_polls);
-    server->waiter.prompt        = 1;
     server->outbox_end           = &server->outbox;
-    server->watch_fd             = -1;
     server->next_look            = bfs_now() + BFS_LOOK_NS;
     server->rendezvous_bytes     = rendezvous_bytes;
     server->rendezvous_tcp_bytes = rendezvous_tcp_bytes;

@@ -25,7 +25,7 @@ const testMax = 16 << 20
 
 // testService is a shard that moves bytes about. All its memory is C memory.
 type testService struct {
-	loop    *ShardLoop
+	loop    rpc.Loop
 	alloc   func(int) ([]byte, error)
 	free    [][]byte
 	held    []*rpc.Request

@@ -229,7 +229,7 @@ func (t *Transport) prepare(c *rpc.Call, link *Link, budget int64) (*C.bfs_call,
 	out := c.Out
 	k.c.link, k.c.next, k.c.kind = link.c, nil, C.BFS_CALL_RPC
 	k.c.out, k.c.out_bytes = pointer(out), C.uint64_t(len(out))
-	if c.Header.Type == rpc.MsgHello && len(out) > 0 { // the payload is the transport's: see bfs_link_new
+	if c.Header.Type == rpc.MsgHello { // the payload is the transport's: see bfs_link_new
 		k.c.out, k.c.out_bytes = unsafe.Pointer(link.c.hello), C.uint64_t(link.c.hello_bytes)
 	}
 	k.c.in, k.c.in_bytes = pointer(c.In), C.uint64_t(len(c.In))
