@@ -40,6 +40,7 @@ type Cluster struct {
 	Mode          string // ModeAuto, ModeEmbedded or ModeDistributed, as given; ask Distributed
 	Epoch         int    // ≥ 1
 	Secret        string
+	Host          string // "": ask the system
 }
 
 // Daemon is what only benchfsd looks at.

@@ -93,6 +93,9 @@ var keys = []Key{
 	{Name: "cluster.secret", Type: String, Secret: true,
 		Doc:   `The job's secret, at most 64 bytes, where there is no registry directory to hold it. A file with this key must not be readable by others (mode 0600).`,
 		field: func(c *Config) any { return &c.Cluster.Secret }},
+	{Name: "cluster.host", Type: String,
+		Doc:   `Name of this machine, at most 64 bytes; empty: what the system says. A process and a daemon with the same name share memory, others use the network.`,
+		field: func(c *Config) any { return &c.Cluster.Host }},
 
 	{Name: "daemon.listen", Type: String, Default: "127.0.0.1:0",
 		Doc:   `Address and port of the daemon's listener; port 0 takes a free one. On several machines give an address that the others reach.`,

@@ -13,8 +13,11 @@ import (
 // maxDefaultShards bounds daemon.shards when it is not given: the application owns the other cores.
 const maxDefaultShards = 4
 
-// maxSecretBytes is what a handshake has room for.
-const maxSecretBytes = 64
+// What a handshake has room for.
+const (
+	maxSecretBytes = 64
+	maxHostBytes   = 64
+)
 
 // resolve works out what depends on other keys or on the machine.
 func (l *loader) resolve() {
@@ -59,6 +62,9 @@ func (l *loader) check() {
 	}
 	if c.RPC.BackoffBase > c.RPC.BackoffMax {
 		l.bad("rpc.backoff_base", "%s is more than rpc.backoff_max, %s", c.RPC.BackoffBase, c.RPC.BackoffMax)
+	}
+	if len(c.Cluster.Host) > maxHostBytes {
+		l.bad("cluster.host", "it is longer than %d bytes", maxHostBytes)
 	}
 	if len(c.Cluster.Secret) > maxSecretBytes {
 		l.bad("cluster.secret", "it is longer than %d bytes", maxSecretBytes)

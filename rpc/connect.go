@@ -193,7 +193,7 @@ func (p *Pool) reach(ctx context.Context, peer PeerID, target Target, patience t
 	if err := p.handshake(WithDeadline(ctx, time.Now().Add(patience)), c, target); err != nil {
 		return nil, false, p.peerError(ctx, peer, err)
 	}
-	if p.o.SelfTest {
+	if p.o.SelfTest && !target.SameHost {
 		if err := p.selfTest(ctx, c); err != nil {
 			return nil, true, p.peerError(ctx, peer, err)
 		}

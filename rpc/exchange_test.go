@@ -359,9 +359,6 @@ func TestTransportErrors(t *testing.T) {
 		link.EXPECT().Close().Return(nil).AnyTimes()
 		tr.EXPECT().NewCall().DoAndReturn(func() *rpc.Call { return &rpc.Call{} }).AnyTimes()
 		tr.EXPECT().FreeCall(gomock.Any()).AnyTimes()
-		tr.EXPECT().Address().Return([]byte("where replies go"))
-		tr.EXPECT().Alloc(16).Return(make([]byte, 16), nil)
-		tr.EXPECT().Free(gomock.Any())
 		tr.EXPECT().Dial(gomock.Any(), gomock.Any()).Return(link, nil)
 		runs := 0
 		tr.EXPECT().Run(gomock.Any(), gomock.Any()).AnyTimes().Do(func(_ time.Time, calls []*rpc.Call) {
@@ -369,9 +366,6 @@ func TestTransportErrors(t *testing.T) {
 				reply := rpctest.New(peer, 1).Reply
 				reply.Session = 1
 				c.Answer = reply.AppendTo(nil)
-				if string(c.Out) != "where replies go" {
-					t.Errorf("reply address %q", c.Out)
-				}
 				return
 			}
 			runs++

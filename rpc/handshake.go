@@ -17,15 +17,6 @@ func (p *Pool) handshake(ctx context.Context, c *Conn, target Target) error {
 	defer p.t.FreeCall(call)
 	call.Reset()
 	call.To, call.Header.Type = c.Peer, MsgHello
-	if address := p.t.Address(); len(address) > 0 {
-		memory, err := p.t.Alloc(len(address))
-		if err != nil {
-			return fmt.Errorf("memory for the reply address: %w", err)
-		}
-		defer p.t.Free(memory)
-		copy(memory, address)
-		call.Out = memory[:len(address)]
-	}
 	id := &p.o.Identity
 	hello := Hello{
 		Epoch: id.Epoch, Incarnation: target.Incarnation, Peer: c.Peer,

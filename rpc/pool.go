@@ -32,7 +32,7 @@ type PoolOptions struct {
 	Resolve        Resolver
 	ConnectTimeout time.Duration // for one dial, handshake and self-test included; 0: DefaultConnectTimeout
 	Policy         Policy
-	SelfTest       bool // move a small and a large payload both ways before a connection is used
+	SelfTest       bool // move a small and a large payload both ways before a connection to another machine is used
 	// OnConnect runs after the handshake, before anybody else can use the connection, e.g. to open handles again at a
 	// new incarnation. It must use c.Run, not Pool.Exchange to the same peer (which waits for OnConnect). An error fails the dial.
 	OnConnect func(ctx context.Context, c *Conn) error

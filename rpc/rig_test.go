@@ -103,7 +103,7 @@ func (g *rig) resolve(_ context.Context, p rpc.PeerID, refresh bool) (rpc.Target
 	if !ok {
 		return rpc.Target{}, errors.New("not in the registry")
 	}
-	return rpc.Target{Peer: p, Incarnation: incarnation, SameHost: true}, nil
+	return rpc.Target{Peer: p, Incarnation: incarnation}, nil
 }
 
 func within(d time.Duration) context.Context {

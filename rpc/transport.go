@@ -33,8 +33,6 @@ type LinkInfo struct {
 type Transport interface {
 	// Name is "ucx" or "inproc".
 	Name() string
-	// Address is the reply address that Hello carries as payload; empty where replies find their way without.
-	Address() []byte
 	// Dial makes a link: transport level only, no handshake. It returns by ctx's deadline.
 	Dial(ctx context.Context, target Target) (Link, error)
 	// NewCall and FreeCall keep a free list: a Call is reused, and its Body has room for MaxBody bytes of memory

@@ -228,12 +228,16 @@ int near_lane_buffer(near_lane *lane, uint64_t bytes, int64_t budget)
     return 0;
 }
 
-void near_lane_leave(near_lane *lane, int64_t budget)
+void near_lane_leave(near_lane *lane)
 {
-    near_ask    ask = {.what = NEAR_ASK_LEAVE, .shard = lane->shard, .number = lane->number};
-    near_answer answer;
-    int         fds[NEAR_ANSWER_FDS];
-    near_question(lane->door, &ask, &answer, fds, 0, budget); /* where that fails, it goes with the connection */
+    near_ask ask = {.magic   = NEAR_DOOR_MAGIC,
+                    .version = NEAR_DOOR_VERSION,
+                    .what    = NEAR_ASK_LEAVE,
+                    .shard   = lane->shard,
+                    .number  = lane->number};
+    near_lock(&lane->door->lock);
+    send(lane->door->fd, &ask, sizeof(ask), MSG_NOSIGNAL | MSG_DONTWAIT); /* else the lane goes with the connection */
+    near_unlock(&lane->door->lock);
     near_lane_close(lane);
 }
 

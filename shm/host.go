@@ -224,14 +224,19 @@ func (h *Host) event(c *client, fd int) {
 		return
 	}
 	for {
-		var ask [C.sizeof_near_ask]byte
-		n, _, err := unix.Recvfrom(c.fd, ask[:], unix.MSG_DONTWAIT)
+		var ask C.near_ask
+		text := unsafe.Slice((*byte)(unsafe.Pointer(&ask)), C.sizeof_near_ask)
+		n, _, err := unix.Recvfrom(c.fd, text, unix.MSG_DONTWAIT)
 		switch {
 		case err == unix.EINTR:
-			continue
 		case err == unix.EAGAIN:
 			return
-		case err != nil || n != len(ask) || !h.answer(c, (*C.near_ask)(unsafe.Pointer(&ask))):
+		case err != nil || n != len(text):
+			h.gone(c)
+			return
+		case ask.what == C.NEAR_ASK_LEAVE:
+			h.leave(c, &ask)
+		case !h.answer(c, &ask):
 			h.gone(c)
 			return
 		}
@@ -307,14 +312,21 @@ func (h *Host) serve(c *client, ask *C.near_ask, answer *C.near_answer) (fds []i
 		}
 		answer.bytes = ask.bytes
 		return []int{fd}, nil
-	case C.NEAR_ASK_LEAVE:
-		if l := s.Server.laneOf(c, uint32(ask.number)); l != nil {
-			c.lanes--
-			s.Loop.Submit(func() { s.Server.endLane(l) })
-		}
-		return nil, nil
 	}
 	return nil, syscall.EINVAL
+}
+
+// leave takes a lane away that its client has given up.
+func (h *Host) leave(c *client, ask *C.near_ask) {
+	s := h.shard(uint32(ask.shard))
+	if s == nil {
+		return
+	}
+	if l := s.Server.laneOf(c, uint32(ask.number)); l != nil && !l.left {
+		l.left = true
+		c.lanes--
+		s.Loop.Submit(func() { s.Server.endLane(l) })
+	}
 }
 
 func (h *Host) shard(number uint32) *Shard {

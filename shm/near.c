@@ -93,7 +93,6 @@ static int near_post(near_lane *lane, near_call *call)
     lane->busy |= 1ULL << number;
     lane->call[number]  = call;
     lane->range[number] = range;
-    call->slot          = number;
     uint32_t position   = lane->request_at++;
     __atomic_store_n(&lane->memory->request[position % NEAR_SLOTS], near_entry(position, number), __ATOMIC_RELEASE);
     return 0;
@@ -143,12 +142,9 @@ static uint32_t near_collect(near_lane *lane)
         uint32_t number = entry & 0xff;
         if (number >= NEAR_SLOTS || (lane->busy & 1ULL << number) == 0)
             continue; /* the shard is mad: the call that waits will time out */
-        if (lane->call[number] != NULL) {
-            near_finish(lane, lane->call[number], number);
-            ended++;
-        }
+        near_finish(lane, lane->call[number], number);
         lane->busy &= ~(1ULL << number);
-        lane->call[number] = NULL;
+        ended++;
     }
     return ended;
 }
@@ -209,15 +205,13 @@ static int near_sleep(near_lane *lane)
     return err == ETIMEDOUT && !near_door_alive(lane->door) ? NEAR_LOST : NEAR_OK;
 }
 
-/* Ends the calls of a run that have no reply. Their slots are zombies until it comes. */
+/* Ends the calls of a run that have no reply. The shard may still write it: the lane is of no use any more. */
 static void near_abandon(near_lane *lane, int outcome)
 {
+    lane->spent = 1;
     for (near_call *call = lane->first; call != NULL; call = call->next) {
-        if (call->outcome >= 0)
-            continue;
-        call->outcome = outcome;
-        if (call->slot < NEAR_SLOTS)
-            lane->call[call->slot] = NULL;
+        if (call->outcome < 0)
+            call->outcome = outcome;
     }
 }
 
@@ -239,16 +233,14 @@ void near_begin(near_lane *lane, near_call *first, int64_t budget_ns)
     lane->pending            = 0;
     for (near_call *call = first; call != NULL; call = call->next) {
         call->outcome = -1;
-        call->slot    = NEAR_SLOTS;
     }
-    near_collect(lane); /* zombies whose reply has come */
     near_post_more(lane);
 }
 
 void near_end(near_lane *lane)
 {
     while (lane->pending > 0 || lane->next != NULL) {
-        int outcome = lane->pending > 0 ? NEAR_OK : NEAR_FULL;
+        int outcome = lane->pending > 0 ? NEAR_OK : NEAR_TOO_LONG; /* longer than the buffer */
         while (outcome == NEAR_OK && !near_poll(lane))
             outcome = near_sleep(lane);
         if (outcome != NEAR_OK) {

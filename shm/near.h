@@ -75,7 +75,7 @@ enum {
     NEAR_ASK_JOIN   = 1, /* incarnation → nothing. The first message of a connection */
     NEAR_ASK_LANE   = 2, /* shard → number; lane, bell, wake descriptor */
     NEAR_ASK_BUFFER = 3, /* shard, number of the lane, bytes → bytes; buffer */
-    NEAR_ASK_LEAVE  = 4  /* shard, number of the lane → nothing */
+    NEAR_ASK_LEAVE  = 4  /* shard, number of the lane; there is no answer */
 };
 
 typedef struct near_ask {
@@ -107,8 +107,7 @@ enum {
     NEAR_OK,
     NEAR_TIMEOUT,  /* no reply by the deadline */
     NEAR_LOST,     /* the daemon is gone */
-    NEAR_FULL,     /* the lane cannot take the call: it is to be given up */
-    NEAR_TOO_LONG, /* the reply's payload is longer than the room for it */
+    NEAR_TOO_LONG, /* a payload is longer than the room for it */
     NEAR_BAD_REPLY
 };
 
@@ -123,7 +122,7 @@ typedef struct near_call {
     uint32_t reply_bytes;
     uint64_t received;
     int32_t  outcome;
-    uint32_t slot;
+    uint32_t reserved;
     uint8_t  frame[NEAR_FRAME_BYTES];
     uint8_t  reply[NEAR_FRAME_BYTES];
 } near_call;
@@ -143,9 +142,10 @@ typedef struct near_lane {
     int               wake;
     uint32_t          request_at, reply_at;
     uint64_t          busy; /* slots that the shard has, as bits */
-    near_call        *call[NEAR_SLOTS]; /* of a busy slot; NULL: a zombie */
+    near_call        *call[NEAR_SLOTS]; /* of a busy slot */
     near_range        range[NEAR_SLOTS];
-    uint32_t          stop; /* atomic; the calls of the run in progress end with NEAR_LOST */
+    uint32_t          stop;  /* atomic; the calls of the run in progress end with NEAR_LOST */
+    uint32_t          spent; /* a call has ended without its reply: the lane is to be left */
     uint64_t          sleeps, wakes; /* counters */
 
     /* The run in progress. */
@@ -159,8 +159,8 @@ typedef struct near_lane {
 int near_lane_open(near_lane *lane, near_door *door, uint32_t shard, int wake, int64_t budget_ns);
 /* Makes room for payloads of so many bytes. No call may be in flight. */
 int  near_lane_buffer(near_lane *lane, uint64_t bytes, int64_t budget_ns);
-void near_lane_leave(near_lane *lane, int64_t budget_ns); /* gives a lane up while the door stays open, and closes it */
-void near_lane_close(near_lane *lane);                      /* unmaps; the wake descriptor stays */
+void near_lane_leave(near_lane *lane); /* gives a lane up while the door stays open, and closes it; does not wait */
+void near_lane_close(near_lane *lane); /* unmaps; the wake descriptor stays */
 /* Runs the calls to their end, for at most so long. Afterwards nothing refers to their memory. */
 void near_run(near_lane *lane, near_call *first, int64_t budget_ns);
 /* The same in two parts, so that calls on several lanes run beside each other. Nothing else is done with the lane in between. */

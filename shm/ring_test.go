@@ -21,7 +21,7 @@ type echo struct {
 	mu     sync.Mutex
 	memory []byte
 	gone   []uint64       // clients
-	silent []*rpc.Request // MsgLock: never answered by itself
+	silent []*rpc.Request // MsgLock: not answered before a MsgBye
 	hold   chan struct{}  // not nil: MsgDescribe waits for it, on the shard's thread
 }
 
@@ -34,6 +34,12 @@ func (e *echo) Serve(r *rpc.Request) {
 		e.mu.Lock()
 		e.silent = append(e.silent, r)
 		e.mu.Unlock()
+	case rpc.MsgBye:
+		for _, late := range e.silent {
+			late.Reply(rpc.StatusOK, 0, []byte("late"), []byte("too late"))
+		}
+		e.silent = nil
+		r.Reply(rpc.StatusOK, 0, nil, nil)
 	case rpc.MsgDescribe:
 		<-e.hold
 		r.Reply(rpc.StatusOK, 0, nil, nil)

@@ -65,6 +65,7 @@ type lane struct {
 
 	requestAt, replyAt uint32 // positions in the rings
 	closed             bool
+	left               bool // the client has given it up; the Host's
 }
 
 // peer implements rpc.Peer.

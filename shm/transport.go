@@ -9,6 +9,7 @@ import "C"
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -31,6 +32,9 @@ type Transport struct {
 	free   []*rpc.Call
 	closed bool
 }
+
+// ErrNoDoor: there is no door where a daemon says that its own is. Its machine may show other files to this process.
+var ErrNoDoor = errors.New("the daemon's door is not to be found here")
 
 // doorKey names one life of a daemon.
 type doorKey struct {
@@ -76,9 +80,6 @@ func NewTransport() *Transport {
 
 // Name implements rpc.Transport.
 func (t *Transport) Name() string { return "shm" }
-
-// Address implements rpc.Transport: replies need none.
-func (t *Transport) Address() []byte { return nil }
 
 // NewCall implements rpc.Transport. Body has room for rpc.MaxBody bytes of C memory.
 func (t *Transport) NewCall() *rpc.Call {
@@ -179,6 +180,9 @@ func (t *Transport) enter(l *link, deadline time.Time) error {
 	if d == nil {
 		var err error
 		if d, err = openDoor(l.key, deadline); err != nil {
+			if err == syscall.ENOENT {
+				return fmt.Errorf("%s: %w", l.info.Remote, ErrNoDoor)
+			}
 			return &rpc.ConnectionError{Remote: l.info.Remote, Reason: "its door: " + err.Error()}
 		}
 		t.doors[l.key] = d
@@ -295,12 +299,12 @@ func (l *link) give(lane *C.near_lane) {
 	l.users.Done()
 }
 
-// drop gives up a lane whose slots the shard does not give back.
+// drop gives up a lane that the shard may still write a late reply into.
 func (l *link) drop(lane *C.near_lane) {
 	l.mu.Lock()
 	delete(l.lanes, lane)
 	l.mu.Unlock()
-	C.near_lane_leave(lane, C.int64_t(time.Second))
+	C.near_lane_leave(lane)
 	C.free(unsafe.Pointer(lane))
 	l.users.Done()
 }
@@ -454,14 +458,12 @@ func (l *link) prepareAll(budget int64, calls []*rpc.Call) (run, *C.near_call) {
 
 // finish takes over what the calls brought, and gives the lane back.
 func (r *run) finish() {
-	full := false
 	for _, c := range r.calls {
 		if c.Err == nil {
 			c.Err = r.link.outcome(c)
-			full = full || c.Impl.(*call).c.outcome == C.NEAR_FULL
 		}
 	}
-	if full {
+	if r.lane.spent != 0 {
 		r.link.drop(r.lane)
 		return
 	}
@@ -533,7 +535,7 @@ func (l *link) outcome(c *rpc.Call) error {
 	k := c.Impl.(*call)
 	switch k.c.outcome {
 	case C.NEAR_OK:
-	case C.NEAR_TIMEOUT, C.NEAR_FULL:
+	case C.NEAR_TIMEOUT:
 		return &rpc.Timeout{Remote: l.info.Remote}
 	case C.NEAR_LOST:
 		l.lost.Store(true)

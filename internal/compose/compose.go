@@ -5,6 +5,7 @@
 package compose
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -19,6 +20,7 @@ import (
 	"github.com/benchfs/benchfs/core/client"
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/internal/procfs"
+	"github.com/benchfs/benchfs/internal/registry"
 	"github.com/benchfs/benchfs/rpc"
 )
 
@@ -101,6 +103,9 @@ func identity(cfg *config.Config, epoch uint32, secret, hostID string) (rpc.Iden
 		Epoch:    epoch,
 	}, nil
 }
+
+// hostID names this machine: processes with the same name share memory.
+func hostID(cfg *config.Config) string { return cmp.Or(cfg.Cluster.Host, registry.HostID()) }
 
 // readSmall reads a file that may be missing: "" on any error.
 func readSmall(path string) string {

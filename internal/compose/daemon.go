@@ -5,8 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"runtime"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -17,8 +18,10 @@ import (
 	"github.com/benchfs/benchfs/config"
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/core/server"
+	"github.com/benchfs/benchfs/internal/loop"
 	"github.com/benchfs/benchfs/internal/registry"
 	"github.com/benchfs/benchfs/rpc"
+	"github.com/benchfs/benchfs/shm"
 	"github.com/benchfs/benchfs/ucx"
 )
 
@@ -28,8 +31,8 @@ type Daemon struct {
 	log    *slog.Logger
 	ready  chan struct{}
 	ends   closers
-	shards []*server.Shard
-	loops  []*ucx.ShardLoop
+	shards []*runningShard
+	host   *shm.Host
 	peers  *rpc.Pool
 
 	mu     sync.Mutex // guards what follows
@@ -40,6 +43,15 @@ type Daemon struct {
 	stopOnce   sync.Once
 	stopErr    error
 	stopped    chan struct{}
+}
+
+// runningShard is a shard with what drives it.
+type runningShard struct {
+	*server.Shard
+	number uint32
+	loop   *loop.Loop
+	near   *shm.Server
+	far    *ucx.Server // nil: no other machine reaches this one
 }
 
 // StartDaemon starts the shards of this node and publishes it. It returns when the node is ready to serve; the other nodes of the
@@ -89,15 +101,12 @@ func (d *Daemon) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	host := registry.HostID()
+	host := hostID(cfg)
 	d.record = registry.Record{
 		Node: node, Epoch: epoch, HostID: host, FirstShard: node * perNode, PID: syscall.Getpid(), Incarnation: incarnation,
 		Build: Build, Nodes: nodes, Workers: make([][]byte, perNode),
 	}
-	network, err := ucx.NewContext(ucxConfig(cfg))
-	if err != nil {
-		return err
-	}
+	network := newNetwork(cfg)
 	d.ends.add(network.Close)
 	if err := d.connectPeers(network, secret, host); err != nil {
 		return err
@@ -109,7 +118,13 @@ func (d *Daemon) start(ctx context.Context) error {
 			return err
 		}
 	}
-	if d.record.Listen, err = d.loops[0].Listen(cfg.Daemon.Listen); err != nil {
+	if d.record.Listen, err = d.shards[0].far.Listen(cfg.Daemon.Listen); err != nil {
+		return err
+	}
+	for _, s := range d.shards {
+		d.run(s)
+	}
+	if err := d.openDoor(); err != nil {
 		return err
 	}
 	d.startTicks()
@@ -117,12 +132,7 @@ func (d *Daemon) start(ctx context.Context) error {
 }
 
 // connectPeers prepares the connections to the other shards; they are made on first use.
-func (d *Daemon) connectPeers(network *ucx.Context, secret, host string) error {
-	t, err := network.NewTransport()
-	if err != nil {
-		return err
-	}
-	d.ends.add(t.Close)
+func (d *Daemon) connectPeers(network *network, secret, host string) error {
 	id, err := identity(d.cfg, d.record.Epoch, secret, host)
 	if err != nil {
 		return err
@@ -140,14 +150,14 @@ func (d *Daemon) connectPeers(network *ucx.Context, secret, host string) error {
 		dir.mu.Unlock()
 		return dir.resolve(ctx, peer, refresh || !known)
 	}
-	d.peers = rpc.NewPool(t, rpc.PoolOptions{
+	d.peers = rpc.NewPool(network.transport(), rpc.PoolOptions{
 		Identity: id, Resolve: resolve, ConnectTimeout: d.cfg.RPC.ConnectTimeout, Policy: policy(d.cfg), SelfTest: false,
 	})
 	d.ends.add(d.peers.CloseAll)
 	return nil
 }
 
-func (d *Daemon) startShard(network *ucx.Context, m *layout.Map, number uint32, secret, host string) error {
+func (d *Daemon) startShard(network *network, m *layout.Map, number uint32, secret, host string) error {
 	p := Process{UID: uint32(syscall.Getuid()), GID: uint32(syscall.Getgid())}
 	lay, err := fileLayout(d.cfg, m.Shards(), m.Epoch)
 	if err != nil {
@@ -169,36 +179,73 @@ func (d *Daemon) startShard(network *ucx.Context, m *layout.Map, number uint32, 
 		Grace: d.cfg.Session.Grace, Log: d.log, Build: Build,
 	}
 	parts.share(&options)
-	shard := server.New(options)
-	loop, err := network.NewShardLoop(shard, ucx.LoopOptions{Moved: func(address []byte) { d.moved(number, address) }})
+	shard := &runningShard{Shard: server.New(options), number: number}
+	if shard.loop, err = loop.New(); err != nil {
+		return err
+	}
+	d.ends.add(shard.loop.Close)
+	if shard.near, err = shm.NewServer(shard, shard.loop.Wake()); err != nil {
+		return errors.Wrapf(err, "shared memory of shard %d", number)
+	}
+	d.ends.add(func() error { shard.near.Close(); return nil })
+	far, err := network.context()
 	if err != nil {
 		return err
 	}
-	d.ends.add(loop.Close)
-	d.record.Workers[number-d.record.FirstShard] = loop.Address()
-	d.shards, d.loops = append(d.shards, shard), append(d.loops, loop)
-	d.loopsEnded.Add(1)
-	go func() {
-		defer d.loopsEnded.Done()
-		loop.Run()
-	}()
-	shard.Start(loop)
+	if shard.far, err = far.NewServer(shard); err != nil {
+		return err
+	}
+	d.ends.add(shard.far.Close)
+	d.record.Workers[number-d.record.FirstShard] = shard.far.Address()
+	d.shards = append(d.shards, shard)
 	return nil
 }
 
-// moved publishes the new address of a shard.
-func (d *Daemon) moved(number uint32, address []byte) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.log.Warn("a client's death or standstill has blocked a shard's queue; another one is used from now on", "shard", number)
-	d.record.Workers = slices.Clone(d.record.Workers) // others may be reading the list as it was
-	d.record.Workers[number-d.record.FirstShard] = address
-	if d.public == nil {
-		return
+// drainAtMost bounds how long a stopping shard waits for its last answers to leave.
+const drainAtMost = time.Second
+
+// run starts the thread of a shard.
+func (d *Daemon) run(s *runningShard) {
+	d.loopsEnded.Add(1)
+	go func() {
+		defer d.loopsEnded.Done()
+		s.loop.Run(s, s.near, s.far)
+		s.far.Drain(drainAtMost)
+	}()
+	s.Start(s.loop)
+}
+
+// openDoor lets the processes of this machine in.
+func (d *Daemon) openDoor() error {
+	path, err := d.doorPath()
+	if err != nil {
+		return err
 	}
-	if err := d.public.Update(d.record); err != nil {
-		d.log.Error("the shard's new address could not be published", "shard", number, "error", err)
+	o := shm.HostOptions{Path: path, Incarnation: d.record.Incarnation, UID: uint32(syscall.Getuid())}
+	for _, s := range d.shards {
+		o.Shards = append(o.Shards, shm.Shard{Number: s.number, Server: s.near, Loop: s.loop})
 	}
+	if d.host, err = shm.NewHost(o); err != nil {
+		return err
+	}
+	d.record.Door = path
+	return nil
+}
+
+// doorPath is where the door is: with the node's data, else in the registry, else in a directory of its own.
+func (d *Daemon) doorPath() (string, error) {
+	switch {
+	case d.cfg.Store.DataDir != "":
+		return filepath.Abs(filepath.Join(d.cfg.Store.DataDir, "door"))
+	case d.cfg.Cluster.RegistryDir != "":
+		return filepath.Abs(filepath.Join(d.cfg.Cluster.RegistryDir, fmt.Sprintf("node-%d.door", d.record.Node)))
+	}
+	dir, err := os.MkdirTemp("", "benchfs-")
+	if err != nil {
+		return "", errors.WithStack(err)
+	}
+	d.ends.add(func() error { return os.RemoveAll(dir) })
+	return filepath.Join(dir, "door"), nil
 }
 
 func (d *Daemon) describe() []byte {
@@ -219,8 +266,8 @@ func (d *Daemon) startTicks() {
 			case <-end:
 				return
 			case <-ticker.C:
-				for i, shard := range d.shards {
-					d.loops[i].Submit(func() { shard.Tick(time.Now()) })
+				for _, s := range d.shards {
+					s.loop.Submit(func() { s.Tick(time.Now()) })
 				}
 			}
 		}
@@ -234,9 +281,6 @@ func (d *Daemon) publish() error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for i, loop := range d.loops { // where they are by now
-		d.record.Workers[i] = loop.Address()
-	}
 	var err error
 	d.public, err = registry.Publish(d.cfg.Cluster.RegistryDir, d.record)
 	return err
@@ -269,15 +313,18 @@ func (d *Daemon) stop() {
 		if public != nil {
 			d.stopErr = public.Withdraw()
 		}
-		for _, shard := range d.shards {
-			shard.Stop()
+		for _, s := range d.shards {
+			s.Shard.Stop()
 		}
-		for _, loop := range d.loops {
-			loop.Stop()
+		if d.host != nil {
+			d.host.Close()
+		}
+		for _, s := range d.shards {
+			s.loop.Stop()
 		}
 		d.loopsEnded.Wait()
-		for _, shard := range d.shards {
-			shard.Abandon()
+		for _, s := range d.shards {
+			s.Abandon()
 		}
 		d.stopErr = multierr.Append(d.stopErr, d.ends.Close())
 		close(d.stopped)
@@ -286,22 +333,34 @@ func (d *Daemon) stop() {
 
 // Stats is what the daemon tells about itself.
 type Stats struct {
-	Node        uint32          `json:"node"`
-	Incarnation uint64          `json:"incarnation"`
-	Build       string          `json:"build"`
-	Shards      []server.Stats  `json:"shards"`
-	Loops       []ucx.LoopStats `json:"loops"`
-	Peers       rpc.PoolStats   `json:"peers"`
+	Node        uint32         `json:"node"`
+	Incarnation uint64         `json:"incarnation"`
+	Build       string         `json:"build"`
+	Shards      []server.Stats `json:"shards"`
+	Loops       []LoopStats    `json:"loops"`
+	Peers       rpc.PoolStats  `json:"peers"`
+}
+
+// LoopStats are the counters of one shard's thread and its transports.
+type LoopStats struct {
+	Sleeps uint64          `json:"sleeps"`
+	Near   shm.ServerStats `json:"near"` // processes of this machine
+	Far    ucx.ServerStats `json:"far"`  // others
 }
 
 // Stats may be called from any goroutine.
 func (d *Daemon) Stats() any {
 	out := Stats{Node: d.record.Node, Incarnation: d.record.Incarnation, Build: Build, Peers: d.peers.Stats()}
-	for i, shard := range d.shards {
-		if s, ok := shard.Stats(); ok {
+	for _, shard := range d.shards {
+		if s, ok := shard.Shard.Stats(); ok {
 			out.Shards = append(out.Shards, s)
 		}
-		out.Loops = append(out.Loops, d.loops[i].Stats())
+		stats := LoopStats{Sleeps: shard.loop.Sleeps(), Far: shard.far.Stats()}
+		done := make(chan struct{})
+		if shard.loop.Submit(func() { stats.Near = shard.near.Stats(); close(done) }) {
+			<-done
+		}
+		out.Loops = append(out.Loops, stats)
 	}
 	return out
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/benchfs/benchfs/internal/registry"
 	"github.com/benchfs/benchfs/rpc"
-	"github.com/benchfs/benchfs/ucx"
 )
 
 // describeBytes is the most that a daemon's description takes.
@@ -17,12 +16,8 @@ const describeBytes = 256 << 10
 
 // describeAll asks the daemons of a static list who they are, each over its socket address. One that does not answer is
 // an error that names it.
-func (d *directory) describeAll(ctx context.Context, network *ucx.Context) ([]registry.Record, error) {
-	t, err := network.NewTransport()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = t.Close() }()
+func (d *directory) describeAll(ctx context.Context, n *network) ([]registry.Record, error) {
+	t := n.transport()
 	id, err := identity(d.cfg, 0, d.secret, d.host)
 	if err != nil {
 		return nil, err
@@ -64,8 +59,6 @@ func describe(ctx context.Context, t rpc.Transport, id rpc.Identity, address str
 	call.Header.Type, call.Header.Client = rpc.MsgHello, id.Client
 	hello := rpc.Hello{PID: id.PID, PIDStart: id.PIDStart, UID: id.UID, HostID: []byte(id.HostID), Secret: []byte(id.Secret), Build: []byte(id.Build)}
 	call.Body = hello.AppendTo(call.Body[:0])
-	n := copy(memory, t.Address())
-	call.Out = memory[:n]
 	t.Run(deadline, one)
 	if err := answered(call, address); err != nil {
 		return record, err

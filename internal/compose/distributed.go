@@ -31,10 +31,7 @@ func openDistributed(ctx context.Context, cfg *config.Config, p Process) (*clien
 }
 
 func distributed(ctx context.Context, cfg *config.Config, p Process, ends *closers) (*client.Client, error) {
-	network, err := ucx.NewContext(ucxConfig(cfg))
-	if err != nil {
-		return nil, err
-	}
+	network := newNetwork(cfg)
 	ends.add(network.Close)
 	deadline := time.Now().Add(cfg.Cluster.JoinTimeout)
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
@@ -58,9 +55,7 @@ func distributed(ctx context.Context, cfg *config.Config, p Process, ends *close
 	}
 	transports := make([]rpc.Transport, cfg.Client.Workers)
 	for i := range transports {
-		t := network.NewIdleTransport()
-		ends.add(t.Close)
-		transports[i] = t
+		transports[i] = network.transport()
 	}
 	return makeClient(cfg, p, id, m, m.NodeOnHost(dir.host), transports, dir.resolve, lay)
 }
@@ -89,8 +84,8 @@ type directory struct {
 	records []registry.Record // by node id
 }
 
-func openDirectory(cfg *config.Config, network *ucx.Context, deadline time.Time) (*directory, error) {
-	d := &directory{cfg: cfg, host: registry.HostID()}
+func openDirectory(cfg *config.Config, network *network, deadline time.Time) (*directory, error) {
+	d := &directory{cfg: cfg, host: hostID(cfg)}
 	var err error
 	if cfg.Cluster.RegistryDir != "" {
 		if d.records, err = registry.Wait(cfg.Cluster.RegistryDir, cfg.Cluster.ExpectedNodes, deadline); err != nil {
@@ -165,7 +160,7 @@ func (d *directory) resolve(ctx context.Context, peer rpc.PeerID, refresh bool) 
 		}
 		return rpc.Target{
 			Peer: peer, Incarnation: r.Incarnation, HostID: r.HostID, SameHost: r.HostID == d.host,
-			Worker: r.Workers[index], Socket: r.Listen,
+			Door: r.Door, Worker: r.Workers[index], Socket: r.Listen,
 		}, nil
 	}
 	return rpc.Target{}, &rpc.ConnectionError{Remote: fmt.Sprintf("node %d", peer.Node), Reason: "it is not in the registry"}

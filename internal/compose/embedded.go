@@ -13,7 +13,6 @@ import (
 	"github.com/benchfs/benchfs/core/client"
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/core/server"
-	"github.com/benchfs/benchfs/internal/registry"
 	"github.com/benchfs/benchfs/rpc"
 	"github.com/benchfs/benchfs/rpc/inproc"
 )
@@ -40,7 +39,7 @@ func InProcess(cfg *config.Config, p Process, nodes int) (*client.Client, io.Clo
 
 func inProcess(cfg *config.Config, p Process, nodes uint32, ends *closers) (*client.Client, error) {
 	const epoch = 1
-	host := registry.HostID()
+	host := hostID(cfg)
 	id, err := identity(cfg, epoch, "", host)
 	if err != nil {
 		return nil, err
@@ -100,6 +99,7 @@ func attachShard(cfg *config.Config, p Process, network *inproc.Network, o serve
 	o.Meta, o.Store, o.ChunkBits = parts.meta, parts.store, lay.ChunkBits
 	shard := server.New(o)
 	shard.Start(network.Attach(o.Peer, shard))
+	network.Every(o.Peer, cfg.Session.CheckInterval, shard.Tick)
 	ends.add(func() error { shard.Stop(); network.Detach(o.Peer); shard.Abandon(); return nil })
 	return nil
 }

@@ -27,6 +27,7 @@ type Record struct {
 	Nodes       uint32   `json:"nodes"` // how many it expects in the cluster
 	Epoch       uint32   `json:"epoch"`
 	HostID      string   `json:"host_id"`     // HostID of its machine
+	Door        string   `json:"door"`        // path of the socket for processes of its machine
 	Listen      string   `json:"listen"`      // host:port of its listener
 	FirstShard  uint32   `json:"first_shard"` // number of its first shard in the cluster
 	Workers     [][]byte `json:"workers"`     // UCX worker address of each shard

@@ -3,7 +3,6 @@ package registry
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"fmt"
 	"strings"
 	"syscall"
 
@@ -61,28 +60,21 @@ func linkNew(temporary, path string) error {
 	return err
 }
 
-// HostID names what the processes of one machine share: its boot, and the name spaces of shared memory and process numbers, so that two
-// containers of one machine that cannot reach each other's memory count as two. At most 64 bytes.
+// HostID names this machine: its boot. At most 64 bytes.
 func HostID() string {
-	id := ""
 	if text, err := readAll("/proc/sys/kernel/random/boot_id", 256); err == nil {
-		id = strings.TrimSpace(string(text))
-	} else {
-		var name syscall.Utsname
-		if syscall.Uname(&name) == nil {
-			for _, c := range name.Nodename {
-				if c == 0 {
-					break
-				}
-				id += string(rune(byte(c)))
-			}
-		}
+		return strings.TrimSpace(string(text[:min(len(text), 64)]))
 	}
-	for _, space := range []string{"ipc", "pid"} {
-		var st syscall.Stat_t
-		if err := syscall.Stat("/proc/self/ns/"+space, &st); err == nil {
-			id += fmt.Sprintf(":%d", st.Ino)
+	var name syscall.Utsname
+	if syscall.Uname(&name) != nil {
+		return ""
+	}
+	id := ""
+	for _, c := range name.Nodename {
+		if c == 0 {
+			break
 		}
+		id += string(rune(byte(c)))
 	}
 	return id[:min(len(id), 64)]
 }

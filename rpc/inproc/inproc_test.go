@@ -498,3 +498,24 @@ func TestTimeoutsRaceWithReplies(t *testing.T) {
 	close(stop)
 	wg.Wait()
 }
+
+func TestEvery(t *testing.T) {
+	n := NewNetwork()
+	n.Attach(here, rpctest.New(here, 1))
+	e := dial(t, n, here)
+	ticks := 0
+	n.Every(here, time.Hour, func(time.Time) { ticks++ })
+	for range 3 {
+		e.run(e.call(rpc.MsgEcho, nil, nil))
+	}
+	if ticks != 0 {
+		t.Errorf("%d ticks before the first was due", ticks)
+	}
+	n.Every(here, time.Nanosecond, func(time.Time) { ticks++ })
+	for range 3 {
+		e.run(e.call(rpc.MsgEcho, nil, nil))
+	}
+	if ticks != 3 {
+		t.Errorf("%d ticks in 3 calls that come later than the interval", ticks)
+	}
+}

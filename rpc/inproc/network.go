@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/benchfs/benchfs/rpc"
 )
@@ -59,6 +60,18 @@ func (n *Network) AttachFunc(peer rpc.PeerID, makeService func(rpc.Loop) rpc.Ser
 		old.die()
 	}
 	return s
+}
+
+// Every has a shard call tick on its thread about once in each interval in which there are calls, at the end of one of them. There is no timer: nothing
+// is due for clients that call nothing.
+func (n *Network) Every(peer rpc.PeerID, interval time.Duration, tick func(now time.Time)) {
+	s := n.find(peer)
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	s.tick, s.interval, s.nextTick = tick, interval, rpc.Now().Add(interval)
+	s.mu.Unlock()
 }
 
 // Detach takes a shard off the network as if its process had been killed: its service hears nothing, functions submitted and not yet

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/benchfs/benchfs/internal/chain"
 	"github.com/benchfs/benchfs/rpc"
@@ -23,6 +24,10 @@ type shard struct {
 	sessions map[uint32]*session // guarded by mu
 	calls    chain.List[call]    // guarded by mu: the calls in flight here, whether or not the service has them
 	free     []*request          // guarded by mu
+
+	tick     func(now time.Time) // guarded by mu; nil: nothing is due by the clock
+	interval time.Duration       // guarded by mu: of ticks
+	nextTick time.Time           // guarded by mu
 
 	queued atomic.Bool // the queue may have something in it
 	qmu    sync.Mutex
@@ -99,7 +104,17 @@ func (s *shard) unlock() {
 	if s.watcher != nil && !s.dead.Load() {
 		s.watcher.poller.Poll()
 	}
+	if s.tick != nil && !s.dead.Load() {
+		s.tickIfDue()
+	}
 	s.mu.Unlock()
+}
+
+func (s *shard) tickIfDue() {
+	if now := rpc.Now(); !now.Before(s.nextTick) {
+		s.nextTick = now.Add(s.interval)
+		s.tick(now)
+	}
 }
 
 func (s *shard) drain() {

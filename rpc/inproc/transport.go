@@ -53,9 +53,6 @@ func (w *waiter) finish() {
 // Name implements rpc.Transport.
 func (t *Transport) Name() string { return "inproc" }
 
-// Address implements rpc.Transport: replies need none.
-func (t *Transport) Address() []byte { return nil }
-
 // Alloc implements rpc.Transport. No device is involved, so the Go heap will do.
 func (t *Transport) Alloc(bytes int) ([]byte, error) { return make([]byte, bytes), nil }
 

@@ -36,20 +36,6 @@ func (m *MockTransport) EXPECT() *MockTransportMockRecorder {
 	return m.recorder
 }
 
-// Address mocks base method.
-func (m *MockTransport) Address() []byte {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Address")
-	ret0, _ := ret[0].([]byte)
-	return ret0
-}
-
-// Address indicates an expected call of Address.
-func (mr *MockTransportMockRecorder) Address() *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Address", reflect.TypeOf((*MockTransport)(nil).Address))
-}
-
 // Alloc mocks base method.
 func (m *MockTransport) Alloc(bytes int) ([]byte, error) {
 	m.ctrl.T.Helper()

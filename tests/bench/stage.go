@@ -165,6 +165,9 @@ func (s *stage) launch(node int) (*daemon, error) {
 	for _, setting := range s.settings {
 		args = append(args, "--set", setting)
 	}
+	if s.spec.network { // it shares the machine's name otherwise, and its memory with clients
+		args = append(args, "--set", "cluster.host=node-"+strconv.Itoa(node))
+	}
 	d := &daemon{end: make(chan error, 1)}
 	// Not bound to the context: a daemon is asked to stop.
 	d.cmd = command(context.Background(), cleanEnvironment(), args...)
