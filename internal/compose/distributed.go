@@ -159,7 +159,7 @@ func (d *directory) resolve(ctx context.Context, peer rpc.PeerID, refresh bool) 
 			}
 		}
 		return rpc.Target{
-			Peer: peer, Incarnation: r.Incarnation, HostID: r.HostID, SameHost: r.HostID == d.host,
+			Peer: peer, Incarnation: r.Incarnation, HostID: r.HostID, SameHost: d.host == "" || r.HostID == d.host, // a process that cannot tell looks for the door
 			Door: r.Door, Worker: r.Workers[index], Socket: r.Listen,
 		}, nil
 	}

@@ -60,21 +60,11 @@ func linkNew(temporary, path string) error {
 	return err
 }
 
-// HostID names this machine: its boot. At most 64 bytes.
+// HostID names this machine: its boot. At most 64 bytes; "" where the system does not tell (no /proc).
 func HostID() string {
-	if text, err := readAll("/proc/sys/kernel/random/boot_id", 256); err == nil {
-		return strings.TrimSpace(string(text[:min(len(text), 64)]))
-	}
-	var name syscall.Utsname
-	if syscall.Uname(&name) != nil {
+	text, err := readAll("/proc/sys/kernel/random/boot_id", 256)
+	if err != nil {
 		return ""
 	}
-	id := ""
-	for _, c := range name.Nodename {
-		if c == 0 {
-			break
-		}
-		id += string(rune(byte(c)))
-	}
-	return id[:min(len(id), 64)]
+	return strings.TrimSpace(string(text[:min(len(text), 64)]))
 }

@@ -156,7 +156,7 @@ static int blank_descriptor(void)
         return -1;
     snprintf(link, sizeof link, "/proc/self/fd/%d", memfd);
     int low = REAL(open)(link, O_PATH | O_CLOEXEC), none = -1;
-    int high = low < 0 ? -1 : REAL(fcntl)(low, F_DUPFD_CLOEXEC, BP_HIGH_FD);
+    int high = low < 0 ? -1 : bp_dup_high(low, F_DUPFD_CLOEXEC);
     REAL(close)(memfd);
     if (low >= 0)
         REAL(close)(low);

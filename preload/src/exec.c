@@ -197,7 +197,7 @@ static void add_library(const char *path, const char *name, void *data)
                 REAL(close)(copy);
                 return;
             }
-        int high = REAL(fcntl)(copy, F_DUPFD, BP_HIGH_FD);
+        int high = bp_dup_high(copy, F_DUPFD);
         if (high >= 0) {
             p->memfds[p->count++] = high;
             size_t n = strlen(p->libraries);

@@ -76,8 +76,7 @@ int bp_is_internal(int fd)
 {
     if ((unsigned)fd >= INTERNAL_FDS)
         return 0;
-    if (UNLIKELY(fd >= BP_HIGH_FD &&
-                 (bp_is_blank(fd) || fd == bp_settings.log_fd || (bp_settings.report && fd == bp_settings.report_fd))))
+    if (UNLIKELY(bp_is_blank(fd) || fd == bp_settings.log_fd || (bp_settings.report && fd == bp_settings.report_fd)))
         return 1;
     return (internal_bits(fd / 64) >> (fd % 64) & 1) != 0;
 }

@@ -95,8 +95,8 @@ static inline void *bp_real(enum bp_function f)
 void *bp_own_mmap(size_t n, int prot, int flags, int fd);
 void bp_own_munmap(void *at, size_t n);
 
-/* Descriptors of our own are put above those that programs count on. */
-#define BP_HIGH_FD 200
+/* Duplicates a descriptor (F_DUPFD or F_DUPFD_CLOEXEC) above the numbers that programs count on; below them where the program's limit leaves no others. */
+int bp_dup_high(int fd, int command);
 
 /* ==== start.c ==== */
 

@@ -72,7 +72,7 @@ EXPORT int posix_spawn_file_actions_addopen(posix_spawn_file_actions_t *actions,
     int low = open(path, flags | O_CLOEXEC, mode);
     if (low < 0)
         return errno;
-    int high = fcntl(low, F_DUPFD_CLOEXEC, 256);
+    int high = bp_dup_high(low, F_DUPFD_CLOEXEC);
     close(low);
     if (high < 0)
         return errno;

@@ -48,11 +48,20 @@ int bp_refuse(enum bp_function f, int error, const char *why)
     return -1;
 }
 
+int bp_dup_high(int fd, int command)
+{
+    for (int from = 200;; from /= 2) {
+        int high = REAL(fcntl)(fd, command, from);
+        if (high >= 0 || from == 0 || (errno != EINVAL && errno != EMFILE))
+            return high;
+    }
+}
+
 /* A descriptor of our own, which the program does not close with its standard streams. */
 static int own_descriptor(int fd)
 {
     atomic_store(&bp_active, 1);
-    return REAL(fcntl)(fd, F_DUPFD_CLOEXEC, BP_HIGH_FD);
+    return bp_dup_high(fd, F_DUPFD_CLOEXEC);
 }
 
 static void open_log(const char *where)
