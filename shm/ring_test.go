@@ -231,3 +231,25 @@ func benchmark(b *testing.B, bytes int) {
 		}
 	}
 }
+
+// A buffer that grows between two calls is the one that both sides use for the next.
+func TestBufferThatGrows(t *testing.T) {
+	s := startShard(t, t.TempDir())
+	largest := 1 << 20
+	out, in := dial(t, s).memory(largest), dial(t, s).memory(largest)
+	for i := range out {
+		out[i] = byte(i>>12) ^ byte(i)
+	}
+	for range 300 {
+		c := dial(t, s) // with a lane that has no buffer yet
+		for n := 100 << 10; n <= largest; n *= 3 {
+			call := c.call(rpc.MsgEcho, nil, out[:n], in[:n])
+			c.tr.Run(soon(), []*rpc.Call{call})
+			if call.Err != nil || !bytes.Equal(in[:n], out[:n]) {
+				t.Fatalf("%d bytes: %v, or they differ", n, call.Err)
+			}
+			clear(in[:n])
+		}
+		_ = c.tr.Close()
+	}
+}

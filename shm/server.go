@@ -292,15 +292,15 @@ func (l *lane) adopt() {
 
 // serveLane takes the requests that a lane has (D2): as many as it can have at once, so that a client that writes nonsense keeps nobody waiting.
 func (s *Server) serveLane(l *lane) {
-	if l.fresh.Load() != nil {
-		l.adopt()
-	}
 	for range C.NEAR_SLOTS {
 		entry := atomic.LoadUint32((*uint32)(unsafe.Pointer(&l.memory.request[l.requestAt%C.NEAR_SLOTS])))
 		if entry>>8 != entryOf(l.requestAt, 0)>>8 {
 			return
 		}
 		l.requestAt++
+		if l.fresh.Load() != nil { // for each request: its client may have got a buffer since the one before
+			l.adopt()
+		}
 		s.take(l, entry&0xff)
 		if l.closed {
 			return
