@@ -32,6 +32,8 @@
 #include <unistd.h>
 
 #define CANCEL 32
+/* By which the C library has every thread change its ids in setuid and its like: it waits for all of them. Go lets it in. */
+#define SETXID 33
 
 /* As the kernel has it: the C library refuses to tell about this signal. */
 struct kernel_action {
@@ -71,7 +73,7 @@ static uint64_t bit(int signal)
 /* What Go's threads are left with as the runtime had it: faults of their own, and what the runtime uses to interrupt them. */
 static uint64_t of_go(void)
 {
-    return bit(SIGILL) | bit(SIGTRAP) | bit(SIGBUS) | bit(SIGFPE) | bit(SIGSEGV) | bit(SIGURG);
+    return bit(SIGILL) | bit(SIGTRAP) | bit(SIGBUS) | bit(SIGFPE) | bit(SIGSEGV) | bit(SIGURG) | bit(SETXID);
 }
 
 static void handle(int signal, siginfo_t *info, void *context)
@@ -120,7 +122,7 @@ static uint64_t set_mask(int how, uint64_t mask)
 /* Blocks everything and leaves the signal waiting; the mask of before. */
 static uint64_t arm(void)
 {
-    uint64_t before = set_mask(SIG_BLOCK, ~0ULL);
+    uint64_t before = set_mask(SIG_BLOCK, ~bit(SETXID));
     /* Not as pthread_cancel sends it: the C library's handler must not take it for that. */
     siginfo_t info;
     memset(&info, 0, sizeof info);

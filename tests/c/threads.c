@@ -203,3 +203,23 @@ TEST(many_short_threads)
     for (int i = 0; i < 200; i++)
         run_threads(one_call, THREADS);
 }
+
+/* setuid and its like have every thread of the process change its ids, and wait for that: those of the library answer. */
+static void *change_ids_or_call(void *arg)
+{
+    struct stat st;
+    for (int i = 0; i < 300; i++) {
+        if ((intptr_t)arg == 0)
+            CHECK(setgid(getgid()) == 0 && setuid(getuid()) == 0);
+        else
+            OK(benchfs_stat("/", &st));
+    }
+    return arg;
+}
+
+TEST(ids_change_under_calls)
+{
+    alarm(60);
+    run_threads(change_ids_or_call, THREADS);
+    alarm(0);
+}
