@@ -7,8 +7,6 @@ package compose
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"io"
 	"syscall"
 	"time"
@@ -20,6 +18,7 @@ import (
 	"github.com/benchfs/benchfs/core/client"
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/internal/procfs"
+	"github.com/benchfs/benchfs/internal/random"
 	"github.com/benchfs/benchfs/internal/registry"
 	"github.com/benchfs/benchfs/rpc"
 )
@@ -60,19 +59,6 @@ func (c *closers) Close() error {
 	return err
 }
 
-// randomID draws a non-zero 64-bit number: a client id, an incarnation.
-func randomID() (uint64, error) {
-	var b [8]byte
-	for {
-		if _, err := rand.Read(b[:]); err != nil {
-			return 0, errors.Wrap(err, "random numbers")
-		}
-		if id := binary.LittleEndian.Uint64(b[:]); id != 0 {
-			return id, nil
-		}
-	}
-}
-
 // policy is the retry policy of cfg.
 func policy(cfg *config.Config) rpc.Policy {
 	return rpc.Policy{
@@ -87,7 +73,7 @@ func policy(cfg *config.Config) rpc.Policy {
 
 // identity is who this process is in handshakes.
 func identity(cfg *config.Config, epoch uint32, secret, hostID string) (rpc.Identity, error) {
-	id, err := randomID()
+	id, err := random.ID()
 	if err != nil {
 		return rpc.Identity{}, err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/core/server"
 	"github.com/benchfs/benchfs/internal/loop"
+	"github.com/benchfs/benchfs/internal/random"
 	"github.com/benchfs/benchfs/internal/registry"
 	"github.com/benchfs/benchfs/rpc"
 	"github.com/benchfs/benchfs/shm"
@@ -97,7 +98,7 @@ func (d *Daemon) start(ctx context.Context) error {
 			return err
 		}
 	}
-	incarnation, err := randomID()
+	incarnation, err := random.ID()
 	if err != nil {
 		return err
 	}

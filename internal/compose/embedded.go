@@ -13,6 +13,7 @@ import (
 	"github.com/benchfs/benchfs/core/client"
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/core/server"
+	"github.com/benchfs/benchfs/internal/random"
 	"github.com/benchfs/benchfs/rpc"
 	"github.com/benchfs/benchfs/rpc/inproc"
 )
@@ -44,7 +45,7 @@ func inProcess(cfg *config.Config, p Process, nodes uint32, ends *closers) (*cli
 	if err != nil {
 		return nil, err
 	}
-	incarnation, err := randomID()
+	incarnation, err := random.ID()
 	if err != nil {
 		return nil, err
 	}

@@ -1,12 +1,13 @@
 package registry
 
 import (
-	"crypto/rand"
 	"encoding/hex"
 	"strings"
 	"syscall"
 
 	"github.com/pkg/errors"
+
+	"github.com/benchfs/benchfs/internal/random"
 )
 
 // secretBytes is the length of the job's secret before it is written in hex; a handshake has room for 64 characters.
@@ -43,7 +44,7 @@ func Secret(dir string, create bool) (string, error) {
 // writeSecret puts a new secret in place, whole, unless somebody else was first.
 func writeSecret(path string) error {
 	var raw [secretBytes]byte
-	if _, err := rand.Read(raw[:]); err != nil {
+	if err := random.Read(raw[:]); err != nil {
 		return errors.Wrap(err, "random numbers")
 	}
 	err := writeAtomic(path, []byte(hex.EncodeToString(raw[:])+"\n"), linkNew)

@@ -1,7 +1,6 @@
 package wal
 
 import (
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -12,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/benchfs/benchfs/fserr"
+	"github.com/benchfs/benchfs/internal/random"
 )
 
 // Header of a log file, little-endian:
@@ -63,7 +63,7 @@ func createLog(path string, number uint64, bytes int64) error {
 	le.PutUint64(header[0:], logMagic)
 	le.PutUint32(header[8:], version)
 	le.PutUint64(header[16:], number)
-	if _, err := rand.Read(header[24:32]); err != nil {
+	if err := random.Read(header[24:32]); err != nil {
 		return pathError("salt", path, err)
 	}
 	le.PutUint32(header[12:], headerCheck(header[:]))
