@@ -1,10 +1,12 @@
 /*
  * Lanes and areas over the door: claim, end of a connection, death, restart (shm/PROTOCOL.md, sections 1.1 and 6).
  *
- * LANES: a daemon with one lane number. Client 0 takes a lane, makes a call, gives the lane up (with or without the reply: the call may have timed out), and takes another one; its
- * connection may end and it may die at any step. Client 1 takes a lane as soon as the number is free, and makes a call.
- * AREAS: client 0 has an area, which it announces and pins in; it goes on doing so without a connection, as long as it lives and has not given the area back. Its first thread may end
- * before the others. The number of its process may be given to another process, which never ends. The daemon may be started anew at any step of the door.
+ * LANES: a daemon with one lane number. Client 0 takes a lane, makes a call, gives the lane up (with or without the reply: the call may have
+ * timed out), and takes another one; its connection may end and it may die at any step. Client 1 takes a lane as soon as the number is free,
+ * and makes a call.
+ * AREAS: client 0 has an area, which it announces and pins in; it goes on doing so without a connection, as long as it lives and has not given
+ * the area back. Its first thread may end before the others. The number of its process may be given to another process, which never ends. The
+ * daemon may be started anew at any step of the door.
  * The door and the shard are two threads. There are no store buffers here: all this goes through system calls and locks, which fence.
  *
  * Properties

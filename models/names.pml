@@ -1,10 +1,11 @@
 /*
  * Name versions (shm/PROTOCOL.md, section 4).
  *
- * One name, which stands for 1 at first and for 2 after a rename over two shards. The shard of the name prepares (the version moves on), the other shard lets somebody know of the outcome,
- * and the shard of the name hears of it last. A client reads the version, asks what the name stands for, and looks the name up LOOKUPS times after that, by what it remembers where the
- * version is still the same. What goes to other machines goes through no store buffer: it may arrive before stores that were made earlier and not fenced.
- * Stopping is any delay; the model has no waits that could be lost.
+ * One name, which stands for 1 at first and for 2 after a rename over two shards. The shard of the name prepares (the version moves on), the
+ * other shard lets somebody know of the outcome, and the shard of the name hears of it last. A client reads the version, asks what the name
+ * stands for, and looks the name up LOOKUPS times after that, by what it remembers where the version is still the same. What goes to other
+ * machines goes through no store buffer: it may arrive before stores that were made earlier and not fenced. Stopping is any delay; the model
+ * has no waits that could be lost.
  *
  * Property: a look-up that begins after anybody knows of the new meaning does not believe the old one.
  *

@@ -1,14 +1,14 @@
 /*
  * Records and pins (shm/PROTOCOL.md, sections 4 and 5; R1 to R3 of section 3.3 for pins).
  *
- * One record, which shows inode 1 (with one name) at first. Two clients open inode 1 by pin and close it, one of them as often as OPENS0 says, the other OPENS1. The shard removes
- * the name, and may show inode 2 in the record after that, which stays linked. With RESTARTS the daemon may die at any step, and messages to it are lost. With
- * STOPS one of the clients may stop for ever, or die, between any two steps.
+ * One record, which shows inode 1 (with one name) at first. Two clients open inode 1 by pin and close it, one of them as often as OPENS0 says,
+ * the other OPENS1. The shard removes the name, and may show inode 2 in the record after that, which stays linked. With RESTARTS the daemon
+ * may die at any step, and messages to it are lost. With STOPS one of the clients may stop for ever, or die, between any two steps.
  *
  * Properties
  * - An inode is not freed while a client that lives has it open by pin.
- * - When nothing moves any more, an inode without a name is freed, unless a stopped client pins it, or has
- *   taken its pin away and not told yet.
+ * - When nothing moves any more, an inode without a name is freed, unless a stopped client pins it, or has taken its pin away and not told
+ *   yet.
  *
  * Bounds: the model must hold in each.
  * CONFIG -DOPENS0=1 -DOPENS1=0 -DSTOPS

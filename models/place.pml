@@ -1,10 +1,11 @@
 /*
  * Places, announcements, quarantine, restart (shm/PROTOCOL.md, sections 3.2 and 3.3).
  *
- * Four pages, one segment. Chunk A has a run of two pages at first, one of them present; chunk B is somebody else's and takes one page that is free. Two clients
- * read and overwrite the present page of A and fill its room, in place where the place holds, else by message. The shard moves A, shrinks it, gives pages up and
- * gives one to B. The daemon may die at any step, and its successor moves, shrinks and takes as well. The successor's sequence numbers begin anew: the worst that
- * can happen to them. One of the clients may stop for ever between any two steps.
+ * Three pages, one segment. Chunk A has a run of two pages at first, one of them present; chunk B is somebody else's and takes one page that
+ * is free. Client 0 overwrites the present page of A and fills its room, client 1 reads, USES0 and USES1 times; in place where the place
+ * holds, else by message. The shard moves A (MOVES times), shrinks it, gives pages up and gives one to B. With RESTARTS the daemon may die at
+ * any step, and its successor goes on with this; its sequence numbers begin anew: the worst that can happen to them. With STOPS one of the
+ * clients may stop for ever between any two steps.
  *
  * Properties
  * - No client reads or writes a page that B has.

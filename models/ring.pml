@@ -1,9 +1,9 @@
 /*
  * A call over a lane: rings, bell, sleep and wake (shm/PROTOCOL.md, section 2.2).
  *
- * One shard, two clients with one lane each, rings of two positions and two slots. The first client makes CALLS0 calls, the second CALLS1, up to two in
- * flight at a time (a call that timed out is one that the client does not wait for). The shard answers those that it has taken in any order. One of the
- * clients may stop for ever between any two steps. No sleep ends by time: a wake-up that is lost stays lost.
+ * One shard, two clients with one lane each, rings of two positions and two slots. The first client makes CALLS0 calls, the second CALLS1, up
+ * to two in flight at a time. The shard answers those that it has taken in any order. One of the clients may stop for ever between any two
+ * steps. No sleep ends by time: a wake-up that is lost stays lost. What becomes of a lane whose call timed out is in lane.pml.
  *
  * Properties
  * - When nothing moves any more, each client that is not stopped has had all its replies.
@@ -27,7 +27,7 @@
  * MUTATION_CLIENT_CLEARS: a client clears `asleep` before it wakes the shard
  * MUTATION_WAKE_BEFORE_BIT: the client looks at `asleep` (C4) before it sets the bit (C3)
  * MUTATION_LATE_EMPTY: the shard empties the wake descriptor between D7's look and its sleep
- * MUTATION_EAGER_SLOT: the slot of a call that timed out is used again at once
+ * MUTATION_EAGER_SLOT: a slot is used again before its reply was read
  * MUTATION_NO_LAP: entries carry no lap number
  */
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # verify.sh [MODEL [MUTATION]]: checks the models of shm/PROTOCOL.md (models/*.pml) with Spin, exhaustively. Without arguments: all models within all
-# bounds that they name, all mutations, and this script itself. With MODEL (ring, place, …): that one. With MUTATION: that mutation, and the trail to the error.
+# bounds that they name, all mutations, and this script itself. With MODEL (ring, place, …): that one. With MUTATION: that mutation, and the trail
+# to the error.
 # MODELS names another directory of models, PROTOCOL another contract. Nothing is written into the tree. How to read the rest: models/README.md.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -28,7 +29,8 @@ well_formed() {
     listed=$(mutations "$1" | sort)
     [ -n "$listed" ] || fail "$1: no mutations" || return
     used=$(grep -v '^ \*' "$MODELS/$1.pml" | grep -o 'MUTATION_[A-Z0-9_]*' | sort -u)
-    [ "$listed" = "$used" ] || fail "$1: the mutations of its head are not those of its code:" "$(comm -3 <(echo "$listed") <(echo "$used") | tr -s '\t\n' ' ')"
+    [ "$listed" = "$used" ] && return
+    fail "$1: the mutations of its head are not those of its code:" "$(comm -3 <(echo "$listed") <(echo "$used") | tr -s '\t\n' ' ')"
 }
 
 # all_fences: each memory fence of the contract has a mutation in one of the models.
@@ -59,9 +61,15 @@ search() {
     sed -nE 's/ *([0-9.e+]+) states, stored.*/\1/p; s/.*depth reached ([0-9]+), errors.*/\1/p' "$at/pan.out" | tac | tr '\n' ' ' >"$at/figures"
     echo "$begin $(date +%s.%N)" | awk '{ printf "%.1f\n", $2 - $1 }' >>"$at/figures"
     if grep -qE 'errors: [1-9]' "$at/pan.out" && [ -f "$at/$model.pml.trail" ]; then return 1; fi
-    if ! grep -q 'errors: 0' "$at/pan.out" || grep -qiE 'search not completed|max search depth too small|memory bound|out of memory|hash factor: *0' "$at/pan.out"; then
-        return 2
-    fi
+    grep -q 'errors: 0' "$at/pan.out" || return 2
+    if grep -qiE 'search not completed|max search depth too small|memory bound|out of memory' "$at/pan.out"; then return 2; fi
+}
+
+# row DIRECTORY MODEL WHAT OUTCOME: a line of the table, in one write.
+row() {
+    local states=- depth=- seconds=-
+    [ -f "$1/figures" ] && read -r states depth seconds <"$1/figures"
+    printf '%-6s %-52s %10s %6s %7s  %s\n' "$2" "$3" "$states" "$depth" "$seconds" "$4"
 }
 
 # job MODEL BOUNDS: the model holds. job MODEL MUTATION: an error is found within one of its bounds. One line of the table; status 0 if so.
@@ -72,8 +80,7 @@ job() {
         read -ra flags <<<"$what"
         OPTIMIZE=-O2 search "$at/run" "$model" "${flags[@]}"
         outcome=$?
-        printf '%-6s %-52s %10s %6s %7s  %s\n' "$model" "$what" $(cat "$at/run/figures" 2>/dev/null || echo - - -) \
-            "$(case $outcome in 0) echo holds ;; 1) echo 'FAILS' ;; *) echo 'NOT COMPLETE' ;; esac)"
+        row "$at/run" "$model" "$what" "$(case $outcome in 0) echo holds ;; 1) echo 'FAILS' ;; *) echo 'NOT COMPLETE' ;; esac)"
         [ $outcome = 1 ] && [ -n "${TRAIL:-}" ] && trail "$at/run" "$model" "${flags[@]}"
         rm -rf "$at"
         return $outcome
@@ -85,8 +92,7 @@ job() {
         [ $outcome = 0 ] || break
         rm -rf "$at/run"
     done < <(bounds "$model")
-    printf '%-6s %-52s %10s %6s %7s  %s\n' "$model" "$what" $(cat "$at/run/figures" 2>/dev/null || echo - - -) \
-        "$(case $outcome in 1) echo found ;; 0) echo 'NOT FOUND' ;; *) echo 'NOT COMPLETE' ;; esac)"
+    row "$at/run" "$model" "$what" "$(case $outcome in 1) echo found ;; 0) echo 'NOT FOUND' ;; *) echo 'NOT COMPLETE' ;; esac)"
     [ $outcome = 1 ] && [ -n "${TRAIL:-}" ] && trail "$at/run" "$model" "-D$what" "${flags[@]}"
     rm -rf "$at"
     [ $outcome = 1 ]
@@ -178,7 +184,8 @@ command -v spin >/dev/null || { fail "spin is missing: make deps-verify"; exit 1
 case "${1:-}" in
 '')
     check_self && all_fences || exit 1
-    mapfile -t all < <(cd "$MODELS" && ls -- *.pml | sed 's/\.pml$//')
+    all=()
+    for file in "$MODELS"/*.pml; do all+=("$(basename "$file" .pml)"); done
     run_all "${all[@]}"
     ;;
 job) job "$2" "$3" ;;
