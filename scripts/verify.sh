@@ -29,8 +29,21 @@ well_formed() {
     listed=$(mutations "$1" | sort)
     [ -n "$listed" ] || fail "$1: no mutations" || return
     used=$(grep -v '^ \*' "$MODELS/$1.pml" | grep -o 'MUTATION_[A-Z0-9_]*' | sort -u)
-    [ "$listed" = "$used" ] && return
+    if [ "$listed" = "$used" ]; then
+        documented "$1"
+        return
+    fi
     fail "$1: the mutations of its head are not those of its code:" "$(comm -3 <(echo "$listed") <(echo "$used") | tr -s '\t\n' ' ')"
+}
+
+# documented MODEL: the table of README.md has each mutation, as the head has it.
+documented() {
+    local name text status=0
+    [ -f "$MODELS/README.md" ] || return 0
+    while IFS=: read -r name text; do
+        grep -qF "| $1 | \`$name\` |$text |" "$MODELS/README.md" || fail "README.md has no line for $name of $1 as in its head" || status=1
+    done < <(sed -n 's/^ \* \(MUTATION_[A-Z0-9_]*: .*\)/\1/p' "$MODELS/$1.pml")
+    return $status
 }
 
 # all_fences: each memory fence of the contract has a mutation in one of the models.
