@@ -56,7 +56,7 @@ C_SOURCES = $(shell find capi examples include ior preload shm tests ucx -type f
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := build
-.PHONY: help deps deps-lint deps-bench deps-mpi deps-abi deps-consumer deps-test build ior demo bench test test-go test-race test-c test-fortran test-cpp test-python test-examples test-ior test-mpi test-processes test-preload test-hdf5 test-posix test-model test-fault test-locks fuzz lint format docs install uninstall dist abi abi-update test-consumer clean
+.PHONY: help deps deps-lint deps-bench deps-mpi deps-abi deps-consumer deps-test deps-verify build ior demo bench test test-go test-race test-c test-fortran test-cpp test-python test-examples test-ior test-mpi test-processes test-preload test-hdf5 test-posix test-model test-fault test-locks verify fuzz lint format docs install uninstall dist abi abi-update test-consumer clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ deps-bench: ## the same for `make bench`
 
 deps-test: ## the same for `make test-preload test-hdf5`
 	@scripts/deps.sh test
+
+deps-verify: ## the same for `make verify`
+	@scripts/deps.sh verify
 
 deps-mpi: ## the same for `make test-ior test-mpi`
 	@scripts/deps.sh mpi
@@ -116,7 +119,7 @@ demo: build ## store a real directory tree on two daemons, read it back, compare
 bench: build ## measure BenchFS beside its limits, under 10 minutes (ONLY=regexp of cases, ROUNDS=5); results in bench/results
 	@ONLY="$(ONLY)" ROUNDS="$(ROUNDS)" CC="$(CC)" GO="$(GO)" scripts/bench.sh
 
-test: build deps-mpi deps-abi deps-consumer deps-test ## every test, under 15 minutes
+test: build deps-mpi deps-abi deps-consumer deps-test deps-verify ## every test, under 15 minutes
 	@scripts/test.sh all
 
 test-go: build ## unit tests of the Go packages
@@ -166,6 +169,9 @@ test-preload: build deps-test ## unmodified programs under the interposer, compa
 
 test-locks: build ## advisory locks between processes
 	@scripts/test.sh locks
+
+verify: deps-verify ## the models of shm/PROTOCOL.md (models/README.md), exhaustively, in under 5 minutes
+	@scripts/test.sh verify
 
 fuzz: deps ## each fuzz target of scripts/fuzz-targets.txt; FUZZTIME=10m for longer
 	@scripts/test.sh fuzz

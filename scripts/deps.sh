@@ -1,5 +1,5 @@
 #!/bin/sh
-# deps.sh build|lint|test|bench|abi|consumer|mpi: installs the Debian packages that are missing. Does nothing, and needs no rights, when they are there.
+# deps.sh build|lint|test|bench|abi|consumer|mpi|verify: installs the Debian packages that are missing. Does nothing, and needs no rights, when they are there.
 set -eu
 
 case "${1:-build}" in
@@ -10,8 +10,9 @@ mpi) wanted="libopenmpi-dev openmpi-bin libmpich-dev mpich util-linux" ;;
 bench) wanted="ucx-utils iproute2 util-linux" ;;
 abi) wanted="abigail-tools" ;;
 consumer) wanted="cmake dpkg-dev man-db libhdf5-dev" ;;
+verify) wanted="gcc libc6-dev spin" ;;
 *)
-    echo "usage: $0 build|lint|test|bench|abi|consumer|mpi" >&2
+    echo "usage: $0 build|lint|test|bench|abi|consumer|mpi|verify" >&2
     exit 2
     ;;
 esac

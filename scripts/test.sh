@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # test.sh SUITE: runs tests, prints what runs and how long it took. Status ≠ 0 if anything failed. Suites: all, go, race, c, fortran, cpp, python,
-# examples, consumer, abi, ior, mpi, processes, preload, hdf5, posix, model, fault, locks, tests (those that have no step of their own), fuzz.
+# examples, consumer, abi, ior, mpi, processes, preload, hdf5, posix, model, fault, locks, tests (those that have no step of their own), verify, fuzz.
 # Everything runs, also after a failure; the failures are listed at the end.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -91,6 +91,7 @@ model) run_dir "random operations against a model" tests/model 8m ;;
 fault) run_dir "killed daemons" tests/fault 8m ;;
 locks) run_dir "locks between processes" tests/locks 5m ;;
 tests) run_rest ;;
+verify) step "protocol models" scripts/verify.sh ;;
 fuzz) run_fuzz ;;
 all)
     run_go
@@ -102,10 +103,11 @@ all)
     run_dir "locks between processes" tests/locks 5m
     run_rest
     step "recorded ABI" scripts/abi.sh check
+    step "protocol models" scripts/verify.sh
     run_fuzz
     ;;
 *)
-    echo "usage: $0 all|go|race|c|fortran|cpp|python|examples|consumer|abi|ior|mpi|processes|preload|hdf5|posix|model|fault|locks|tests|fuzz" >&2
+    echo "usage: $0 all|go|race|c|fortran|cpp|python|examples|consumer|abi|ior|mpi|processes|preload|hdf5|posix|model|fault|locks|tests|verify|fuzz" >&2
     exit 2
     ;;
 esac
