@@ -91,6 +91,14 @@ func (s *Shard) serveOrExpire(w parkedRequest) {
 	w.r.Reply(rpc.StatusBusy, 0, nil, nil)
 }
 
+// waitingAtEnds is how many requests wait for the end of a file.
+func (s *Shard) waitingAtEnds() (n int) {
+	for _, e := range s.ends {
+		n += len(e.waiting)
+	}
+	return n
+}
+
 // checkEnds is Tick for the ends of files: those that nothing was heard of go to who waits.
 func (s *Shard) checkEnds(now time.Time) {
 	for ino, e := range s.ends {

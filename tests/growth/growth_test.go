@@ -1,0 +1,123 @@
+// Package growth tests that a file never seems longer than what can be read of it: processes let files grow, on real daemons, and another
+// one polls the size and reads what is new.
+package growth_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/benchfs/benchfs/internal/cluster"
+	"github.com/benchfs/benchfs/tests/agent"
+	"golang.org/x/sys/unix"
+)
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	agent.CleanUp()
+	os.Exit(status)
+}
+
+// program is src/grow.c.
+type program struct {
+	path string
+	env  []string
+}
+
+func build(t *testing.T, c *cluster.Cluster) program {
+	t.Helper()
+	p := program{path: filepath.Join(t.TempDir(), "grow")}
+	lib := filepath.Join(cluster.Root(), "lib")
+	cmd := exec.Command("gcc", "-std=c11", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Werror", "-I"+filepath.Join(cluster.Root(), "include"),
+		filepath.Join("src", "grow.c"), "-o", p.path, "-L"+lib, "-lbenchfs", "-Wl,-rpath,"+lib)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	p.env = []string{"PATH=" + os.Getenv("PATH")}
+	for k, v := range c.Env() {
+		p.env = append(p.env, k+"="+v)
+	}
+	return p
+}
+
+// run returns what the program has printed.
+func (p program) run(args ...any) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	words := strings.Fields(fmt.Sprintln(args...))
+	cmd := exec.CommandContext(ctx, p.path, words...)
+	cmd.Env = p.env
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%s: %w: %s", words, err, said.String())
+	}
+	return strings.TrimSpace(out.String()), nil
+}
+
+// TestSizeFollowsData: whoever sees a size can read what is below it.
+func TestSizeFollowsData(t *testing.T) {
+	for _, shortcut := range []string{"off", "readwrite"} {
+		c := cluster.Start(t, cluster.Options{Nodes: 2, Settings: map[string]string{"data.shortcut": shortcut, "layout.chunk_size": "256KiB"}})
+		p := build(t, c)
+		files := agent.MustStart(t, c.Env())
+		for _, how := range []string{"pwrite", "append", "appendv"} {
+			for _, size := range []struct {
+				name         string
+				block, count int
+			}{{"small", 1000, 4000}, {"64KiB", 65536, 400}, {"256KiB", 256 << 10, 200}, {"striped", 1 << 20, 100}} {
+				t.Run(strings.Join([]string{shortcut, how, size.name}, "/"), func(t *testing.T) {
+					file := fmt.Sprintf("/%s-%s", how, size.name)
+					p.growth(t, files, file, how, 1, size.block, size.count)
+				})
+			}
+		}
+		t.Run(shortcut+"/several appenders", func(t *testing.T) {
+			p.growth(t, files, "/several", "append", 3, 1000, 1000)
+			p.growth(t, files, "/several-large", "append", 3, 300_000, 60)
+		})
+	}
+}
+
+// growth has writers let a new file grow by count blocks each, and a reader look.
+func (p program) growth(t *testing.T, files *agent.Agent, file, how string, writers, block, count int) {
+	t.Helper()
+	fd, err := files.Open(file, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY, 0o600)
+	if err == nil {
+		err = files.Close(fd)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	want := ""
+	for w := range writers {
+		wg.Go(func() {
+			if _, err := p.run("write", how, file, block, count, w+1); err != nil {
+				t.Error(err)
+			}
+		})
+		want += fmt.Sprintf("%d:%d ", w+1, count)
+	}
+	saw, err := p.run("read", file, writers*block*count)
+	wg.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(saw, "zeros 0 looks ") {
+		t.Errorf("the reader saw %s", saw)
+	}
+	if got, err := p.run("check", file, block); err != nil || got+" " != want {
+		t.Errorf("blocks by writer: %q, want %q, %v", got, want, err)
+	}
+	if err := files.Unlink(file); err != nil {
+		t.Error(err)
+	}
+}
