@@ -80,6 +80,13 @@ func TestReservationGivenUp(t *testing.T) {
 	if err != nil || a != (Reservation{second, 100, 110}) {
 		t.Fatalf("%+v, %v", a, err)
 	}
+	for _, shard := range []*Shard{s, restart(t, s)} { // it finds its own again
+		if own, _, err := shard.Reserve(first, f, 100); err != nil || own != (Reservation{first, 0, 100}) {
+			t.Fatalf("%+v, %v", own, err)
+		}
+	}
+	want(t, s.Checkpoint(), nil)
+	s = restart(t, s)
 	attrs, err := s.Append(first, f, 0, 100, 0)
 	if still, ok := s.Reservation(f); err != nil || attrs.Size != 100 || !ok || still != a {
 		t.Fatalf("the first one's late end: %+v, %+v, %v", attrs, still, err)
@@ -87,8 +94,20 @@ func TestReservationGivenUp(t *testing.T) {
 	if attrs, err = s.Append(second, f, 100, 110, 0); err != nil || attrs.Size != 110 {
 		t.Fatalf("%+v, %v", attrs, err)
 	}
-	_, _, err = s.Reserve(ReqID{1, 2}, f, 100)
+	// One that was passed by is not the current one.
+	for i, r := range []ReqID{{1, 2}, {1, 3}} {
+		if a, _, err = s.Reserve(r, f, 100); err != nil || a.Offset != uint64(110+100*i) {
+			t.Fatalf("%+v, %v", a, err)
+		}
+	}
+	_, err = s.Append(ReqID{1, 3}, f, 210, 310, 0)
 	want(t, err, nil)
+	if a, ok := s.Reservation(f); ok {
+		t.Fatalf("current: %+v", a)
+	}
+	if _, ok := s.ReservationOf(ReqID{1, 2}, f); !ok {
+		t.Fatal("forgotten")
+	}
 	truncate(t, s, f, 5)
 	if offset, _, err := s.AppendOffset(f, 1); err != nil || offset != 5 {
 		t.Fatalf("after a cut: %d, %v", offset, err)
@@ -111,4 +130,21 @@ func TestReservationIsPurged(t *testing.T) {
 	if _, reserved := s.Reservation(f); reserved {
 		t.Fatal("the reservation has outlived the file")
 	}
+}
+
+// Appends that are given up again and again do not pile up.
+func TestReservationsAreBounded(t *testing.T) {
+	s := newShard(t)
+	f := create(t, s, inode.Root, "f", inode.File)
+	for op := range uint64(3 * maxReservations) {
+		_, _, err := s.Reserve(ReqID{1, op + 1}, f, 1)
+		want(t, err, nil)
+	}
+	if n := len(s.reserved[f]); n != maxReservations {
+		t.Fatalf("%d reservations", n)
+	}
+	if offset, _, err := s.AppendOffset(f, 1); err != nil || offset != 3*maxReservations {
+		t.Fatalf("%d, %v", offset, err)
+	}
+	sameState(t, "restart", restart(t, s), s)
 }

@@ -152,15 +152,13 @@ func (s *Shard) applyInode(r *record) error {
 		n.resize(max(n.size, r.size), r.now)
 	case recAppend:
 		n.resize(n.size+r.size, r.now)
-		if s.reserved[r.ino].Req == r.req {
-			delete(s.reserved, r.ino)
-		}
+		s.unreserve(r.ino, r.req)
 	case recReserve:
 		if r.req.Op == 0 || r.res.Offset > r.size {
 			return r.errInconsistent("reservation of nobody or of nothing")
 		}
 		n.largest = max(n.largest, r.size)
-		s.reserved[r.ino] = Reservation{Req: r.req, Offset: r.res.Offset, End: r.size}
+		s.reserve(r.ino, Reservation{Req: r.req, Offset: r.res.Offset, End: r.size})
 	case recTruncate:
 		n.resize(r.size, r.now)
 	case recTruncateBegin:

@@ -113,7 +113,7 @@ func (s *Shard) restore(r *snapshotReader, tag itemTag, it *item) bool {
 		if n == nil || n.kind != inode.File || it.req.Op == 0 || it.res.Offset > it.size {
 			return false
 		}
-		s.reserved[it.ino] = Reservation{Req: it.req, Offset: it.res.Offset, End: it.size}
+		s.reserve(it.ino, Reservation{Req: it.req, Offset: it.res.Offset, End: it.size})
 	case tagPurge:
 		s.purges.add(Purge{Ino: it.ino, Layout: it.layout, Largest: it.size, Gen: it.gen, Runs: it.runs})
 	default:

@@ -29,7 +29,7 @@ const (
 	tagTruncate         // after all inodes
 	tagPurge            // in the order they were queued
 	tagEnd
-	tagReserved // after all inodes
+	tagReserved // after all inodes; those of a file in the order they were made
 )
 
 // maxItem bounds an item: what a corrupt length may cost.
@@ -235,9 +235,11 @@ func (s *Shard) writeOperations(w *snapshotWriter) error {
 			return err
 		}
 	}
-	for ino, a := range s.reserved {
-		if err := w.put(tagReserved, &item{ino: ino, size: a.End, req: a.Req, res: Result{Ino: ino, Offset: a.Offset}}); err != nil {
-			return err
+	for ino, list := range s.reserved {
+		for _, a := range list {
+			if err := w.put(tagReserved, &item{ino: ino, size: a.End, req: a.Req, res: Result{Ino: ino, Offset: a.Offset}}); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

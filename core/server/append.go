@@ -147,26 +147,35 @@ func (s *Shard) appendData(r *rpc.Request) error {
 		a, err := s.o.Meta.Attr(m.Ino)
 		return s.appended(r, rpc.AppendReply{Offset: done.Offset, Written: true, Attr: a}, err)
 	}
-	payload, ready, err := s.payload(r, pageBytes)
-	if err != nil || !ready || s.atEnd(r, m.Ino) {
-		return err
-	}
-	if own, _ := s.o.Meta.Reservation(m.Ino); len(payload) > 0 && own.Req != id {
-		if answer, done, err := s.appendHere(id, m.Ino, payload); done || err != nil {
-			return s.appended(r, answer, err)
+	if _, again := s.o.Meta.ReservationOf(id, m.Ino); !again {
+		payload, ready, err := s.payload(r, pageBytes)
+		if err != nil || !ready || s.atEnd(r, m.Ino) {
+			return err
+		}
+		if len(payload) > 0 {
+			if answer, done, err := s.appendHere(id, m.Ino, payload); done || err != nil {
+				return s.appended(r, answer, err)
+			}
 		}
 	}
 	a, attr, err := s.o.Meta.Reserve(id, m.Ino, m.Length)
-	if err != nil {
-		return err
+	if err == nil {
+		s.renewLease(r, id, m.Ino)
 	}
-	e := s.ends[m.Ino]
+	return s.appended(r, rpc.AppendReply{Offset: a.Offset, Attr: attr}, err)
+}
+
+// renewLease notes that something was heard, by r, of append id. It matters if that has the end of the file.
+func (s *Shard) renewLease(r *rpc.Request, id meta.ReqID, ino inode.Ino) {
+	if a, reserved := s.o.Meta.Reservation(ino); !reserved || a.Req != id {
+		return
+	}
+	e := s.ends[ino]
 	if e == nil {
 		e = &fileEnd{}
-		s.ends[m.Ino] = e
+		s.ends[ino] = e
 	}
 	e.expires = leaseOf(r)
-	return s.appended(r, rpc.AppendReply{Offset: a.Offset, Attr: attr}, nil)
 }
 
 // appended answers an Append.
@@ -229,12 +238,10 @@ func (s *Shard) endAppend(r *rpc.Request) error {
 	if err != nil {
 		return err
 	}
+	s.renewLease(r, id, m.Ino)
 	e := s.ends[m.Ino]
-	if own, _ := s.o.Meta.Reservation(m.Ino); e != nil && own.Req == id {
-		e.expires = leaseOf(r)
-		if m.State == rpc.AppendBroken {
-			e.expires = time.Time{}
-		}
+	if own, _ := s.o.Meta.Reservation(m.Ino); own.Req == id && m.State == rpc.AppendBroken {
+		e.expires = time.Time{}
 	}
 	answer := rpc.AttrReply{Attr: a}
 	s.body = answer.AppendTo(s.body[:0])

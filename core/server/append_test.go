@@ -95,7 +95,9 @@ func TestRangeOfAnAppend(t *testing.T) {
 	c.parked(1)
 	extended := later(func() error { return other.ask(0, rpc.MsgExtend, 0, &rpc.Extend{Ino: f, End: 5000}, nil, nil) })
 	c.parked(2)
-	cut := later(func() error { return other.ask(0, rpc.MsgTruncate, c.asker(0).nextOp(), &rpc.Truncate{Ino: f, Size: 1003}, nil, nil) })
+	cut := later(func() error {
+		return other.ask(0, rpc.MsgTruncate, c.asker(0).nextOp(), &rpc.Truncate{Ino: f, Size: 1003}, nil, nil)
+	})
 	c.parked(3)
 	var answer *rpc.HandlerError
 	m := rpc.WriteChunk{Ino: f, Length: 1, ChunkBits: 16, Offset: 2000, End: 2001}
