@@ -51,15 +51,19 @@ func build(t *testing.T, c *cluster.Cluster) program {
 func (p program) run(args ...any) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	words := strings.Fields(fmt.Sprintln(args...))
-	cmd := exec.CommandContext(ctx, p.path, words...)
-	cmd.Env = p.env
+	cmd := p.command(ctx, args...)
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("%s: %w: %s", words, err, said.String())
+		return "", fmt.Errorf("%s: %w: %s", cmd.Args, err, said.String())
 	}
 	return strings.TrimSpace(out.String()), nil
+}
+
+func (p program) command(ctx context.Context, args ...any) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, p.path, strings.Fields(fmt.Sprintln(args...))...)
+	cmd.Env = p.env
+	return cmd
 }
 
 // TestSizeFollowsData: whoever sees a size can read what is below it.
@@ -83,6 +87,56 @@ func TestSizeFollowsData(t *testing.T) {
 			p.growth(t, files, "/several", "append", 3, 1000, 1000)
 			p.growth(t, files, "/several-large", "append", 3, 300_000, 60)
 		})
+	}
+}
+
+// TestStoppedAppender: an appender that stands still now and then, wherever it is, holds up the others for a moment only. What it writes afterwards is in
+// its own place: nobody's bytes are lost, and in the end nothing is missing.
+func TestStoppedAppender(t *testing.T) {
+	c := cluster.Start(t, cluster.Options{Nodes: 2, Settings: map[string]string{"layout.chunk_size": "256KiB", "rpc.attempt_timeout": "200ms"}})
+	p := build(t, c)
+	const block, blocks = 600_000, 700
+	files := agent.MustStart(t, c.Env())
+	fd, err := files.Open("/f", unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY, 0o600)
+	if err == nil {
+		err = files.Close(fd)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	writer := p.command(ctx, "write", "append", "/f", block, blocks, 1)
+	var said bytes.Buffer
+	writer.Stderr = &said
+	if err := writer.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- writer.Wait() }()
+	others := 0
+	for running := true; running; {
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Fatalf("%v: %s", err, said.String())
+			}
+			running = false
+		case <-time.After(30 * time.Millisecond):
+			if err := writer.Process.Signal(unix.SIGSTOP); err != nil {
+				continue // it has just ended
+			}
+			_, err := p.run("write", "append", "/f", block, 1, 2)
+			_ = writer.Process.Signal(unix.SIGCONT)
+			if err != nil {
+				t.Fatal(err)
+			}
+			others++
+		}
+	}
+	t.Logf("stopped %d times", others)
+	if got, err := p.run("check", "/f", block); err != nil || got != fmt.Sprintf("1:%d 2:%d", blocks, others) {
+		t.Errorf("blocks by writer: %q, %v", got, err)
 	}
 }
 
