@@ -68,24 +68,36 @@ func (p program) command(ctx context.Context, args ...any) *exec.Cmd {
 
 // TestSizeFollowsData: whoever sees a size can read what is below it.
 func TestSizeFollowsData(t *testing.T) {
-	for _, shortcut := range []string{"off", "readwrite"} {
-		c := cluster.Start(t, cluster.Options{Nodes: 2, Settings: map[string]string{"data.shortcut": shortcut, "layout.chunk_size": "256KiB"}})
-		p := build(t, c)
-		files := agent.MustStart(t, c.Env())
-		for _, how := range []string{"pwrite", "append", "appendv"} {
-			for _, size := range []struct {
-				name         string
-				block, count int
-			}{{"small", 1000, 4000}, {"64KiB", 65536, 400}, {"256KiB", 256 << 10, 200}, {"striped", 1 << 20, 100}} {
-				t.Run(strings.Join([]string{shortcut, how, size.name}, "/"), func(t *testing.T) {
-					file := fmt.Sprintf("/%s-%s", how, size.name)
-					p.growth(t, files, file, how, 1, size.block, size.count)
-				})
+	for _, stage := range []struct {
+		name, key, value string
+		hows             []string
+	}{
+		{"by message", "data.shortcut", "off", []string{"pwrite", "append", "appendv"}},
+		{"in place", "data.shortcut", "readwrite", []string{"pwrite", "append", "appendv"}},
+		{"local", "layout.strategy", "local", []string{"pwrite", "append"}},
+		{"uring", "store.backend", "uring", []string{"pwrite", "append"}},
+	} {
+		t.Run(stage.name, func(t *testing.T) {
+			if stage.name == "uring" {
+				cluster.URing(t)
 			}
-		}
-		t.Run(shortcut+"/several appenders", func(t *testing.T) {
-			p.growth(t, files, "/several", "append", 3, 1000, 1000)
-			p.growth(t, files, "/several-large", "append", 3, 300_000, 60)
+			c := cluster.Start(t, cluster.Options{Nodes: 2, Settings: map[string]string{stage.key: stage.value, "layout.chunk_size": "256KiB"}})
+			p := build(t, c)
+			files := agent.MustStart(t, c.Env())
+			for _, how := range stage.hows {
+				for _, size := range []struct {
+					name         string
+					block, count int
+				}{{"small", 1000, 3000}, {"64KiB", 65536, 300}, {"256KiB", 256 << 10, 150}, {"striped", 1 << 20, 75}} {
+					t.Run(how+"/"+size.name, func(t *testing.T) {
+						p.growth(t, files, fmt.Sprintf("/%s-%s", how, size.name), how, 1, size.block, size.count)
+					})
+				}
+			}
+			t.Run("several appenders", func(t *testing.T) {
+				p.growth(t, files, "/several", "append", 3, 1000, 500)
+				p.growth(t, files, "/several-large", "append", 3, 300_000, 40)
+			})
 		})
 	}
 }
