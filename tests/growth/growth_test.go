@@ -88,14 +88,14 @@ func TestSizeFollowsData(t *testing.T) {
 				for _, size := range []struct {
 					name         string
 					block, count int
-				}{{"small", 1000, 3000}, {"64KiB", 65536, 300}, {"256KiB", 256 << 10, 150}, {"striped", 1 << 20, 75}} {
+				}{{"small", 1000, 1500}, {"64KiB", 65536, 200}, {"256KiB", 256 << 10, 100}, {"striped", 1 << 20, 50}} {
 					t.Run(how+"/"+size.name, func(t *testing.T) {
 						p.growth(t, files, fmt.Sprintf("/%s-%s", how, size.name), how, 1, size.block, size.count)
 					})
 				}
 			}
 			t.Run("several appenders", func(t *testing.T) {
-				p.growth(t, files, "/several", "append", 3, 1000, 500)
+				p.growth(t, files, "/several", "append", 3, 1000, 300)
 				p.growth(t, files, "/several-large", "append", 3, 300_000, 40)
 			})
 		})
@@ -107,7 +107,7 @@ func TestSizeFollowsData(t *testing.T) {
 func TestStoppedAppender(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{Nodes: 2, Settings: map[string]string{"layout.chunk_size": "256KiB", "rpc.attempt_timeout": "200ms"}})
 	p := build(t, c)
-	const block, blocks = 600_000, 700
+	const block, blocks = 600_000, 500
 	files := agent.MustStart(t, c.Env())
 	fd, err := files.Open("/f", unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY, 0o600)
 	if err == nil {
