@@ -8,13 +8,13 @@ import (
 )
 
 // Appends. The size covers appended bytes only once they can be read. So an append whose bytes the caller of this package stores itself
-// asks for the offset (AppendOffset), stores them, and then lets the file grow (Append). Any other append first reserves a range at the end of the
-// file (Reserve), which changes no attribute, and lets the file grow when its owner has written the bytes.
+// asks for the offset (AppendOffset), stores them, and then lets the file grow (Append). Any other append first reserves a range at the
+// end of the file (Reserve), which changes no attribute, and lets the file grow when its owner has written the bytes.
 //
-// Reservations of a file lie one behind the other: a later one begins where the last ends, so that no two appends of a generation are ever given the same
-// range, and a repeated request finds its own again. The last one is the current one as long as it reaches beyond the size. Whether another may be made
-// then is for the caller to decide: what the owner of the current one has not written is a hole from the moment that a later one ends. Reservations are
-// logged, because their owners go on writing over a restart.
+// Reservations of a file lie one behind the other: a later one begins where the last ends, so that no two appends of a generation are
+// ever given the same range, and a repeated request finds its own again. The last one is the current one as long as it reaches beyond the
+// size. Whether another may be made then is for the caller to decide: what the owner of the current one has not written is a hole from
+// the moment that a later one ends. Reservations are logged, because their owners go on writing over a restart.
 
 // Reservation is the range [Offset, End) of a file that the append Req writes.
 type Reservation struct {

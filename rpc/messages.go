@@ -229,8 +229,8 @@ type EntryReply struct {
 	Place   Place // of chunk 0: see Lookup.Share
 }
 
-// Delete removes the entry if it still stands for Ino (StatusStaleView if not; MsgDelete, Ino 0: whatever it stands for). Sent to the shard that holds the entry.
-// MsgDelete: files and symlinks (EISDIR for a directory); MsgRemoveDir: directories.
+// Delete removes the entry if it still stands for Ino (StatusStaleView if not; MsgDelete, Ino 0: whatever it stands for). Sent to the
+// shard that holds the entry. MsgDelete: files and symlinks (EISDIR for a directory); MsgRemoveDir: directories.
 type Delete struct {
 	Parent inode.Ino
 	Name   []byte
@@ -288,11 +288,11 @@ type Extend struct {
 
 // Append puts Length bytes at the end of the file. Header.Op names the append in all that follows.
 //
-// With a payload, which is the bytes, the shard stores them and lets the file grow in one step, if it owns the chunk that they all go into: the answer
-// says Written. Otherwise nobody sees anything yet: [Offset, Offset+Length) is the append's alone, the size stays, and the client writes the bytes
-// to their owners and sends EndAppend. Until then other appends, truncates and extensions of the file wait; in turn, and for as long as
-// an append may take (twice Header.TimeoutMS since its last message), not for a client that is gone. Who comes after an append that was given up
-// like that begins behind its range. A range is never given twice within a generation.
+// With a payload, which is the bytes, the shard stores them and lets the file grow in one step, if it owns the chunk that they all go
+// into: the answer says Written. Otherwise nobody sees anything yet: [Offset, Offset+Length) is the append's alone, the size stays, and
+// the client writes the bytes to their owners and sends EndAppend. Until then other appends, truncates and extensions of the file wait;
+// in turn, and for as long as an append may take (twice Header.TimeoutMS since its last message), not for a client that is gone. Who
+// comes after an append that was given up like that begins behind its range. A range is never given twice within a generation.
 type Append struct {
 	Ino    inode.Ino
 	Length uint64 // ≥ 1

@@ -4,11 +4,12 @@ import (
 	"github.com/benchfs/benchfs/rpc"
 )
 
-// Appending. The inode's shard says where an append begins. One that goes into one chunk of that shard, as far as this process can tell, takes its bytes along:
-// that is all then, in one message. Otherwise the answer is a range that nobody else gets and nobody sees, this process writes there as Pwrite
-// does, and ends the append. While it has the range other appends to the file wait.
+// Appending. The inode's shard says where an append begins. One that goes into one chunk of that shard, as far as this process can tell,
+// takes its bytes along: that is all then, in one message. Otherwise the answer is a range that nobody else gets and nobody sees, this
+// process writes there as Pwrite does, and ends the append. While it has the range other appends to the file wait.
 
-// appendCarry: an append of so many bytes may take them along. More are moved sooner by whoever has a range, because the shard copies what comes along.
+// appendCarry: an append of so many bytes may take them along. More are moved sooner by whoever has a range, because the shard copies
+// what comes along.
 const appendCarry = 64 << 10
 
 // appendRange writes want bytes at the end of the file, and returns how many from the beginning are in place, and where they begin.

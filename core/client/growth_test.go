@@ -191,7 +191,8 @@ func TestAppendExactlyOnce(t *testing.T) {
 		var next [writers]int
 		for line := range bytes.Lines(get(t, c.client(nil), "log")) {
 			var w, i int
-			if _, err := fmt.Sscanf(string(line[:min(len(line), 8)]), "<%d:%d:", &w, &i); err != nil || w >= writers || !bytes.Equal(line, record(w, i)) || next[w] != i {
+			_, err := fmt.Sscanf(string(line[:min(len(line), 8)]), "<%d:%d:", &w, &i)
+			if err != nil || w >= writers || !bytes.Equal(line, record(w, i)) || next[w] != i {
 				t.Fatalf("torn, lost, doubled or reordered record, or a hole: %d bytes, %.20q", len(line), line)
 			}
 			next[w]++

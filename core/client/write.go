@@ -13,13 +13,13 @@ import (
 	"github.com/benchfs/benchfs/rpc"
 )
 
-// Writing. The pieces go to the owners of their chunks. When all of them have acknowledged, and the write ends beyond the known size, the new end goes to
-// the inode's shard: whoever sees the size can read the bytes. Only a write of one piece whose chunk is on the inode's shard sends the end along with it, since
-// that shard stores the bytes first. Each message carries the known generation. If anybody has another one (the file was cut meanwhile), the whole range is
-// written again: pieces that arrived before the cut may have gone with it.
+// Writing. The pieces go to the owners of their chunks. When all of them have acknowledged, and the write ends beyond the known size, the
+// new end goes to the inode's shard: whoever sees the size can read the bytes. Only a write of one piece whose chunk is on the inode's
+// shard sends the end along with it, since that shard stores the bytes first. Each message carries the known generation. If anybody has
+// another one (the file was cut meanwhile), the whole range is written again: pieces that arrived before the cut may have gone with it.
 //
-// A write that fails in the middle tells how much of its beginning is in place, and the file ends there if it was shorter. What is missing behind that reads
-// as what was there, or lies beyond the end.
+// A write that fails in the middle tells how much of its beginning is in place, and the file ends there if it was shorter. What is
+// missing behind that reads as what was there, or lies beyond the end.
 
 // Pwrite writes p at off (with O_APPEND: at the end, as Linux does). Fewer bytes than len(p), and no error, mean
 // that the rest failed.
@@ -173,8 +173,8 @@ type growth struct {
 // needed reports whether there is anything to tell.
 func (g *growth) needed(k *known) bool { return g.ref != 0 || g.end > k.size }
 
-// writeWindow writes o.pieces and then lets the file grow, if it is to. Where chunks get their place by this write, they get it in between, so that nobody
-// sees the bytes as a hole. done is the length of the part in place after an error; the file has not grown then.
+// writeWindow writes o.pieces and then lets the file grow, if it is to. Where chunks get their place by this write, they get it in
+// between, so that nobody sees the bytes as a hole. done is the length of the part in place after an error; the file has not grown then.
 func (o *op) writeWindow(in *openInode, k *known, g growth) (done uint64, err error) {
 	homeless := o.homeless()
 	along := uint64(0)
@@ -217,8 +217,8 @@ func (o *op) grow(in *openInode, k *known, g growth) error {
 	return o.takeEnd(in, k, call)
 }
 
-// writeFailed ends an attempt after err, with done bytes of the window that begins at start in place: the file grows as far as that, an append gives up the
-// rest of its range. It returns how many bytes of the write are there from its beginning.
+// writeFailed ends an attempt after err, with done bytes of the window that begins at start in place: the file grows as far as that, an
+// append gives up the rest of its range. It returns how many bytes of the write are there from its beginning.
 func (o *op) writeFailed(in *openInode, k *known, g growth, start, done uint64, err error) (uint64, error) {
 	blame, blamed := o.blame, o.blamed
 	stale := errors.Is(err, fserr.ErrStaleGeneration)
@@ -395,8 +395,8 @@ func (p *piece) message(k *known) rpc.WriteChunk {
 	}
 }
 
-// inside reports whether the piece overwrites what the file is known to have. What goes behind the end overwrites nothing, and whether the place of its
-// chunk holds does not matter to it: a look would only fetch the word that the shard is about to change.
+// inside reports whether the piece overwrites what the file is known to have. What goes behind the end overwrites nothing, and whether
+// the place of its chunk holds does not matter to it: a look would only fetch the word that the shard is about to change.
 func (p *piece) inside(k *known) bool { return p.pos+uint64(len(p.buf)) <= k.size }
 
 // sendPiece adds the message that writes a piece.

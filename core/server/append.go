@@ -12,13 +12,13 @@ import (
 	"github.com/benchfs/benchfs/rpc"
 )
 
-// Appends. One whose bytes come along with the message and go into one chunk of this shard is made at once: data, then size. Any other gets
-// the range behind the end of the file (meta.Reservation), and its client writes there and ends it (MsgEndAppend). As long as it has the range, it has the
-// end of the file: what else would move the end waits here, in the order of arrival.
+// Appends. One whose bytes come along with the message and go into one chunk of this shard is made at once: data, then size. Any other
+// gets the range behind the end of the file (meta.Reservation), and its client writes there and ends it (MsgEndAppend). As long as it has
+// the range, it has the end of the file: what else would move the end waits here, in the order of arrival.
 //
-// The range is its append's until that ends, or gives up, or its client is gone, or nothing was heard of it for longer than its client waits for an
-// answer. In the last three cases late bytes may still arrive. So the range is not given to anybody else: who comes next begins behind it, and what was not
-// written of it is a hole.
+// The range is its append's until that ends, or gives up, or its client is gone, or nothing was heard of it for longer than its client
+// waits for an answer. In the last three cases late bytes may still arrive. So the range is not given to anybody else: who comes next
+// begins behind it, and what was not written of it is a hole.
 
 // fileEnd is the end of a file that an append has, or has had until it was given up. All of it is the shard's thread's.
 type fileEnd struct {
@@ -27,7 +27,8 @@ type fileEnd struct {
 	serving bool            // wakeEnd is at work on waiting
 }
 
-// atEnd makes a request wait that would move the end of a file which an append of somebody else has. The request is dispatched again when its turn comes.
+// atEnd makes a request wait that would move the end of a file which an append of somebody else has. The request is dispatched again when
+// its turn comes.
 func (s *Shard) atEnd(r *rpc.Request, ino inode.Ino) (waits bool) {
 	e := s.ends[ino]
 	if e != nil {

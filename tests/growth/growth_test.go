@@ -81,7 +81,8 @@ func TestSizeFollowsData(t *testing.T) {
 			if stage.name == "uring" {
 				cluster.URing(t)
 			}
-			c := cluster.Start(t, cluster.Options{Nodes: 2, Settings: map[string]string{stage.key: stage.value, "layout.chunk_size": "256KiB"}})
+			settings := map[string]string{stage.key: stage.value, "layout.chunk_size": "256KiB"}
+			c := cluster.Start(t, cluster.Options{Nodes: 2, Settings: settings})
 			p := build(t, c)
 			files := agent.MustStart(t, c.Env())
 			for _, how := range stage.hows {
