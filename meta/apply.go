@@ -32,7 +32,7 @@ func (s *Shard) apply(r *record) error {
 			return err
 		}
 	}
-	if r.req.Op != 0 && r.kind != recTruncateBegin && r.kind != recTxBegin {
+	if r.req.Op != 0 && r.kind != recTruncateBegin && r.kind != recTxBegin && r.kind != recReserve {
 		s.dedup.remember(r.req, r.res)
 	}
 	return nil
@@ -44,7 +44,7 @@ func (s *Shard) change(r *record) error {
 		return s.applyInit(r)
 	case recCreate:
 		return s.applyCreate(r)
-	case recSetAttr, recMtimeMax, recExtend, recAppend, recTruncate, recTruncateBegin, recTruncateEnd, recAddRun:
+	case recSetAttr, recMtimeMax, recExtend, recAppend, recTruncate, recTruncateBegin, recTruncateEnd, recAddRun, recReserve:
 		return s.applyInode(r)
 	case recDrop:
 		return nil
@@ -152,6 +152,13 @@ func (s *Shard) applyInode(r *record) error {
 		n.resize(max(n.size, r.size), r.now)
 	case recAppend:
 		n.resize(n.size+r.size, r.now)
+		s.unreserve(r.ino, r.req)
+	case recReserve:
+		if r.req.Op == 0 || r.res.Offset > r.size {
+			return r.errInconsistent("reservation of nobody or of nothing")
+		}
+		n.largest = max(n.largest, r.size)
+		s.reserve(r.ino, Reservation{Req: r.req, Offset: r.res.Offset, End: r.size})
 	case recTruncate:
 		n.resize(r.size, r.now)
 	case recTruncateBegin:
@@ -230,6 +237,7 @@ func (s *Shard) applyDrop(r *record, ino inode.Ino) error {
 	}
 	delete(s.orphans, ino)
 	delete(s.more, ino)
+	delete(s.reserved, ino)
 	s.nodes.remove(ino)
 	return nil
 }

@@ -80,18 +80,12 @@ func (s *Shard) newLayout(n *node, l layout.Layout) (layout.Layout, error) {
 	return l, syscall.EINVAL
 }
 
-// Extend makes a file at least end bytes long and stamps mtime. It accompanies each write beyond the size that the writer
-// knows. fserr.ErrStaleGeneration if gen is not the file's: the write may have been cut off. EFBIG, ESTALE, EISDIR, EINVAL, fserr.ErrBusy.
+// Extend makes a file at least end bytes long and stamps mtime. It follows each write that ends beyond the size that the writer knows, once the
+// bytes can be read. fserr.ErrStaleGeneration if gen is not the file's: the write may have been cut off. EFBIG, ESTALE, EISDIR, EINVAL, fserr.ErrBusy.
 func (s *Shard) Extend(ino inode.Ino, end uint64, gen uint32) (inode.Attr, error) {
-	n, err := s.findFile(ino)
+	n, err := s.extensible(ino, end, gen)
 	if err != nil {
 		return inode.Attr{}, err
-	}
-	if gen != n.truncGen {
-		return inode.Attr{}, fserr.ErrStaleGeneration
-	}
-	if end > maxSize {
-		return inode.Attr{}, syscall.EFBIG
 	}
 	rec := s.start(recExtend)
 	rec.ino, rec.size = ino, end
@@ -101,30 +95,24 @@ func (s *Shard) Extend(ino inode.Ino, end uint64, gen uint32) (inode.Attr, error
 	return n.attr(), nil
 }
 
-// Append reserves length bytes at the end of a file: the size grows at once, and offset is where they begin. A request that
-// is remembered gets its first offset again. EFBIG, ESTALE, EISDIR, EINVAL, fserr.ErrBusy.
-func (s *Shard) Append(r ReqID, ino inode.Ino, length uint64) (offset uint64, a inode.Attr, err error) {
+// CheckExtend is the error that Extend would return now, but for those of the log.
+func (s *Shard) CheckExtend(ino inode.Ino, end uint64, gen uint32) error {
+	_, err := s.extensible(ino, end, gen)
+	return err
+}
+
+// extensible returns the inode of a file that may be made end bytes long in generation gen.
+func (s *Shard) extensible(ino inode.Ino, end uint64, gen uint32) (*node, error) {
 	n, err := s.findFile(ino)
-	if err != nil {
-		return 0, inode.Attr{}, err
+	switch {
+	case err != nil:
+		return nil, err
+	case gen != n.truncGen:
+		return nil, fserr.ErrStaleGeneration
+	case end > maxSize:
+		return nil, syscall.EFBIG
 	}
-	if res, done := s.Done(r); done {
-		return res.Offset, n.attr(), nil
-	}
-	if length > maxSize || n.size > maxSize-length {
-		return 0, inode.Attr{}, syscall.EFBIG
-	}
-	offset = n.size
-	if length == 0 {
-		return offset, n.attr(), nil
-	}
-	rec := s.start(recAppend)
-	rec.ino, rec.size = ino, length
-	rec.req, rec.res = r, Result{Ino: ino, Offset: offset}
-	if err := s.commit(rec); err != nil {
-		return 0, inode.Attr{}, err
-	}
-	return offset, n.attr(), nil
+	return n, nil
 }
 
 // Runs returns a copy of where the chunks of a Local file are.

@@ -113,30 +113,6 @@ func TestExtend(t *testing.T) {
 	want(t, err, syscall.ESTALE)
 }
 
-func TestAppend(t *testing.T) {
-	s := newShard(t)
-	f := create(t, s, inode.Root, "f", inode.File)
-	for i, r := range []ReqID{{1, 1}, {2, 1}, {1, 2}} {
-		offset, a, err := s.Append(r, f, 10)
-		if err != nil || offset != uint64(10*i) || a.Size != uint64(10*i+10) {
-			t.Fatalf("append %d at %d: %+v, %v", i, offset, a, err)
-		}
-	}
-	for _, shard := range []*Shard{s, restart(t, s)} {
-		offset, a, err := shard.Append(ReqID{2, 1}, f, 10)
-		if err != nil || offset != 10 || a.Size != 30 {
-			t.Fatalf("repeated append at %d: %+v, %v", offset, a, err)
-		}
-	}
-	_, _, err := s.Append(ReqID{}, f, math.MaxInt64)
-	want(t, err, syscall.EFBIG)
-	_, _, err = s.Append(ReqID{}, f, math.MaxUint64)
-	want(t, err, syscall.EFBIG)
-	if offset, a, err := s.Append(ReqID{}, f, 0); err != nil || offset != 30 || a != attr(t, s, f) {
-		t.Fatalf("append of nothing: %d, %v", offset, err)
-	}
-}
-
 func TestRuns(t *testing.T) {
 	s := newShard(t)
 	e, _, err := s.Create(ReqID{}, CreateArgs{

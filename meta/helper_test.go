@@ -196,6 +196,9 @@ func dump(s *Shard) string {
 	for _, tx := range s.Prepared() {
 		fmt.Fprintf(&b, "prepared %x %v\n", tx, s.prepared[tx])
 	}
+	for _, ino := range slices.Sorted(maps.Keys(s.reserved)) {
+		fmt.Fprintf(&b, "reserved %v %+v\n", ino, s.reserved[ino])
+	}
 	fmt.Fprintf(&b, "unfinished %+v\ncuts %+v\npurges %+v\n", s.Unfinished(), s.Truncations(), s.Purges())
 	dumpHolds(&b, &s.holds)
 	return b.String()

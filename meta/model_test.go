@@ -35,6 +35,7 @@ type modelInode struct {
 	nlink   uint32
 	mode    uint32
 	size    uint64
+	end     uint64 // of the reservation of an append; 0: none
 	gen     uint32
 	largest uint64
 	handles map[uint64]bool
@@ -279,14 +280,7 @@ func (m *model) resize() {
 			n.size = max(n.size, size)
 		}
 	case 1:
-		offset, _, err := m.s.Append(m.req(), ino, size)
-		if !m.expect("append", err, n != nil) {
-			return
-		}
-		if offset != n.size {
-			m.t.Fatalf("append at %d, model has %d", offset, n.size)
-		}
-		n.size += size
+		m.append(n, ino, size+1)
 	case 2:
 		_, fanout, err := m.s.TruncateBegin(m.req(), ino, size)
 		if !m.expect("truncate", err, n != nil) {
@@ -300,12 +294,48 @@ func (m *model) resize() {
 			_, err = m.s.TruncateEnd(ino)
 			m.expect("end of truncate", err, true)
 			n.gen++
+			n.end = 0
 		}
 		n.size = size
 		m.settle(ino)
 	}
 	if n != nil {
 		n.largest = max(n.largest, n.size)
+	}
+}
+
+// append makes an append in one step, or reserves its range and ends it, gives it up, or lets it be.
+func (m *model) append(n *modelInode, ino inode.Ino, length uint64) {
+	r := m.req()
+	offset, _, err := m.s.AppendOffset(ino, length)
+	if !m.expect("offset of an append", err, n != nil) {
+		return
+	}
+	if offset != max(n.size, n.end) {
+		m.t.Fatalf("append at %d, model has %d, reserved up to %d", offset, n.size, n.end)
+	}
+	how := m.r.IntN(4)
+	if how > 0 && r.Op != 0 {
+		a, _, err := m.s.Reserve(r, ino, length)
+		m.expect("reservation", err, true)
+		if a != (Reservation{r, offset, offset + length}) {
+			m.t.Fatalf("reserved %+v, want %d bytes from %d on", a, length, offset)
+		}
+		n.end = offset + length
+		n.largest = max(n.largest, n.end)
+		m.maybeRestart()
+	}
+	switch how {
+	case 2: // for ever
+		return
+	case 3: // a part is in place
+		length = m.r.Uint64N(length + 1)
+	}
+	_, err = m.s.Append(r, ino, offset, offset+length, n.gen)
+	m.expect("end of append", err, true)
+	n.size = max(n.size, offset+length)
+	if r.Op != 0 {
+		n.end = 0
 	}
 }
 

@@ -20,7 +20,7 @@ const (
 	recSetAttr                             // as inode.SetMask says
 	recMtimeMax                            // inode.SetMtimeMax alone
 	recExtend                              // size at least
-	recAppend                              // size grows by
+	recAppend                              // size grows by; ends the reservation of the same request, if there is one
 	recTruncate                            // size up or unchanged, at once
 	recTruncateBegin                       // size down: intent
 	recTruncateEnd                         // …and done
@@ -35,6 +35,7 @@ const (
 	recTxBegin                             // coordinator: an operation starts
 	recTxDecide                            // coordinator: its outcome
 	recTxForget                            // coordinator: everybody knows
+	recReserve                             // the end of a file up to a size is an append's
 	recEnd                                 // one past the last
 )
 
@@ -135,7 +136,7 @@ func (r *record) body(c *coder) {
 	case recMtimeMax:
 		code64(c, &r.ino)
 		code64(c, &r.mtime)
-	case recExtend, recAppend, recTruncate, recTruncateBegin:
+	case recExtend, recAppend, recTruncate, recTruncateBegin, recReserve:
 		code64(c, &r.ino)
 		code64(c, &r.size)
 	case recTruncateEnd, recPurgeDone:

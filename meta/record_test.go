@@ -40,6 +40,7 @@ func examples() []*record {
 		{kind: recTxBegin, req: req, tx: 99, participants: []uint32{1, 2}},
 		{kind: recTxDecide, req: req, tx: 99, decision: inode.TxCommitted, drops: drops},
 		{kind: recTxForget, tx: 99},
+		{kind: recReserve, req: req, res: res, ino: 2, size: 100},
 	}
 	for _, r := range list {
 		r.now = 12345

@@ -108,6 +108,12 @@ func (s *Shard) restore(r *snapshotReader, tag itemTag, it *item) bool {
 		}
 		n.held |= heldByTruncation
 		s.truncs[it.ino] = Truncation{Ino: it.ino, Gen: n.truncGen + 1, Size: it.size, ChunkBits: n.chunkBits, Req: it.req}
+	case tagReserved:
+		n := s.nodes.get(it.ino)
+		if n == nil || n.kind != inode.File || it.req.Op == 0 || it.res.Offset > it.size {
+			return false
+		}
+		s.reserve(it.ino, Reservation{Req: it.req, Offset: it.res.Offset, End: it.size})
 	case tagPurge:
 		s.purges.add(Purge{Ino: it.ino, Layout: it.layout, Largest: it.size, Gen: it.gen, Runs: it.runs})
 	default:

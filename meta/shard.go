@@ -115,6 +115,7 @@ type Shard struct {
 	removed    tombstones             // directories of other shards that are gone
 	orphans    map[inode.Ino]struct{} // inodes without names
 	truncs     map[inode.Ino]Truncation
+	reserved   map[inode.Ino][]Reservation // see append.go
 	purges     purgeQueue
 	dedup      dedup
 	prepared   map[uint64][]inode.TxOp
@@ -213,6 +214,7 @@ func (s *Shard) reset() {
 	s.removed = tombstones{}
 	s.orphans = map[inode.Ino]struct{}{}
 	s.truncs = map[inode.Ino]Truncation{}
+	s.reserved = map[inode.Ino][]Reservation{}
 	s.prepared = map[uint64][]inode.TxOp{}
 	s.coord = map[uint64]*Tx{}
 	s.purges = newPurgeQueue()

@@ -29,6 +29,7 @@ const (
 	tagTruncate         // after all inodes
 	tagPurge            // in the order they were queued
 	tagEnd
+	tagReserved // after all inodes; those of a file in the order they were made
 )
 
 // maxItem bounds an item: what a corrupt length may cost.
@@ -94,7 +95,7 @@ func (it *item) code(tag itemTag, c *coder) {
 		code8(c, &it.state)
 		c.request(&it.req, &it.res)
 		c.list(&it.participants)
-	case tagTruncate:
+	case tagTruncate, tagReserved:
 		code64(c, &it.ino)
 		code64(c, &it.size)
 		c.request(&it.req, &it.res)
@@ -232,6 +233,13 @@ func (s *Shard) writeOperations(w *snapshotWriter) error {
 	for _, t := range s.truncs {
 		if err := w.put(tagTruncate, &item{ino: t.Ino, size: t.Size, req: t.Req}); err != nil {
 			return err
+		}
+	}
+	for ino, list := range s.reserved {
+		for _, a := range list {
+			if err := w.put(tagReserved, &item{ino: ino, size: a.End, req: a.Req, res: Result{Ino: ino, Offset: a.Offset}}); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -78,6 +78,7 @@ func (s *Shard) Truncations() []Truncation {
 func (s *Shard) cut(n *node, size uint64, now int64) {
 	n.held &^= heldByTruncation
 	n.truncGen++
+	delete(s.reserved, n.ino)
 	n.resize(size, now)
 	chunks := size >> n.chunkBits
 	if size&(1<<n.chunkBits-1) != 0 {

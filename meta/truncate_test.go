@@ -74,16 +74,18 @@ func TestTruncateDown(t *testing.T) {
 // holdSensitive lists every call on an inode that must wait while something holds it.
 func holdSensitive(ino inode.Ino) map[string]func(*Shard) error {
 	return map[string]func(*Shard) error{
-		"Attr":     func(s *Shard) error { _, err := s.Attr(ino); return err },
-		"SetAttr":  func(s *Shard) error { _, err := s.SetAttr(ReqID{}, ino, inode.SetMode, inode.Attr{}); return err },
-		"Extend":   func(s *Shard) error { _, err := s.Extend(ino, 5000, 0); return err },
-		"Append":   func(s *Shard) error { _, _, err := s.Append(ReqID{}, ino, 1); return err },
-		"Truncate": func(s *Shard) error { _, _, err := s.TruncateBegin(ReqID{}, ino, 0); return err },
-		"Runs":     func(s *Shard) error { _, err := s.Runs(ino); return err },
-		"Readlink": func(s *Shard) error { _, err := s.Readlink(ino); return err },
-		"Open":     func(s *Shard) error { _, err := s.OpenHandle(1, ino, 1); return err },
-		"Prepare":  func(s *Shard) error { return s.Prepare(9999, []inode.TxOp{{Kind: inode.TxUnlinkInode, Ino: ino}}) },
-		"Apply":    func(s *Shard) error { return s.Apply(ReqID{}, []inode.TxOp{{Kind: inode.TxTouchInode, Ino: ino}}) },
+		"Attr":         func(s *Shard) error { _, err := s.Attr(ino); return err },
+		"SetAttr":      func(s *Shard) error { _, err := s.SetAttr(ReqID{}, ino, inode.SetMode, inode.Attr{}); return err },
+		"Extend":       func(s *Shard) error { _, err := s.Extend(ino, 5000, 0); return err },
+		"AppendOffset": func(s *Shard) error { _, _, err := s.AppendOffset(ino, 1); return err },
+		"Append":       func(s *Shard) error { _, err := s.Append(ReqID{}, ino, 0, 5000, 0); return err },
+		"Reserve":      func(s *Shard) error { _, _, err := s.Reserve(ReqID{1, 1 << 40}, ino, 1); return err },
+		"Truncate":     func(s *Shard) error { _, _, err := s.TruncateBegin(ReqID{}, ino, 0); return err },
+		"Runs":         func(s *Shard) error { _, err := s.Runs(ino); return err },
+		"Readlink":     func(s *Shard) error { _, err := s.Readlink(ino); return err },
+		"Open":         func(s *Shard) error { _, err := s.OpenHandle(1, ino, 1); return err },
+		"Prepare":      func(s *Shard) error { return s.Prepare(9999, []inode.TxOp{{Kind: inode.TxUnlinkInode, Ino: ino}}) },
+		"Apply":        func(s *Shard) error { return s.Apply(ReqID{}, []inode.TxOp{{Kind: inode.TxTouchInode, Ino: ino}}) },
 	}
 }
 

@@ -89,14 +89,37 @@ func (m *Append) Decode(b []byte) error {
 
 // AppendTo appends the encoding of m to b.
 func (m *AppendReply) AppendTo(b []byte) []byte {
-	return appendAttr(le.AppendUint64(b, m.Offset), &m.Attr)
+	return appendAttr(appendFlag(le.AppendUint64(b, m.Offset), m.Written), &m.Attr)
 }
 
 // Decode reads m from the whole of b.
 func (m *AppendReply) Decode(b []byte) error {
 	d := decoder{rest: b}
-	m.Offset = d.u64()
+	m.Offset, m.Written = d.u64(), d.flag()
 	d.attr(&m.Attr)
+	return d.end()
+}
+
+// AppendTo appends the encoding of m to b.
+func (m *EndAppend) AppendTo(b []byte) []byte {
+	b = appendIno(b, m.Ino)
+	b = le.AppendUint64(b, m.Ref)
+	b = le.AppendUint64(b, m.Offset)
+	b = le.AppendUint64(b, m.End)
+	b = le.AppendUint32(b, m.Gen)
+	return append(b, byte(m.State))
+}
+
+// Decode reads m from the whole of b.
+func (m *EndAppend) Decode(b []byte) error {
+	d := decoder{rest: b}
+	*m = EndAppend{Ino: d.ino(), Ref: d.u64(), Offset: d.u64(), End: d.u64(), Gen: d.u32(), State: AppendState(d.u8())}
+	switch {
+	case m.State < AppendGoesOn || m.State > AppendBroken:
+		d.fail("unknown state of an append")
+	case m.Ref == 0 || m.End < m.Offset:
+		d.fail("end of no append")
+	}
 	return d.end()
 }
 

@@ -23,7 +23,7 @@ import "encoding/binary"
 const (
 	HeaderBytes     = 64
 	MaxBody         = 960 // HeaderBytes + MaxBody = 1024: what every UCX transport takes as an active-message header
-	ProtocolVersion = 3
+	ProtocolVersion = 4
 	magic           = 0x31534642 // "BFS1"
 
 	// Offsets that the C side of a transport needs to match a reply with its request.

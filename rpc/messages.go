@@ -35,7 +35,7 @@ const (
 	MsgGetAttr       // InodeRequest → AttrReply
 	MsgSetAttr       // SetAttr → AttrReply
 	MsgExtend        // Extend → AttrReply
-	MsgAppend        // Append → AppendReply
+	MsgAppend        // Append, payload or none → AppendReply
 	MsgTruncate      // Truncate → AttrReply
 	MsgGetRuns       // InodeRequest → –, payload: runs
 	MsgAddRun        // AddRun → –, payload: the runs that now cover the asked range
@@ -54,6 +54,8 @@ const (
 	MsgEndWrite   // EndWrite → WrittenReply
 
 	MsgLock // Lock → LockReply
+
+	MsgEndAppend // EndAppend → AttrReply
 
 	MsgMax // one past the last
 )
@@ -133,7 +135,7 @@ type WriteChunk struct {
 	Gen       uint32
 	ChunkBits uint8  // chunk size of the file: Offset+Length ≤ 1 << ChunkBits
 	Share     bool   // as in ReadChunk
-	End       uint64 // ≠ 0: then do what Extend does, in the same step; for an inode of the same shard
+	End       uint64 // ≠ 0: do what Extend does, once the bytes can be read; for an inode of the same shard
 }
 
 // WrittenReply answers a write. HasAttr: the attributes after the extension that was asked for.
@@ -152,7 +154,7 @@ type BeginWriteReply struct {
 }
 
 // EndWrite ends what BeginWrite began: the bytes are in place and count from now on, or (Commit false) never will. EIDRM if the shard does not
-// know the write (any more): the bytes do not count. End and Gen as in WriteChunk.
+// know the write (any more): the bytes do not count. End and Gen as in WriteChunk: the bytes count before the file grows.
 type EndWrite struct {
 	Ref    uint64 // Header.Op of the BeginWrite
 	Commit bool
@@ -228,8 +230,8 @@ type EntryReply struct {
 	Place   Place // of chunk 0: see Lookup.Share
 }
 
-// Delete removes the entry if it still stands for Ino (StatusStaleView if not; MsgDelete, Ino 0: whatever it stands for). Sent to the shard that holds the entry.
-// MsgDelete: files and symlinks (EISDIR for a directory); MsgRemoveDir: directories.
+// Delete removes the entry if it still stands for Ino (StatusStaleView if not; MsgDelete, Ino 0: whatever it stands for). Sent to the
+// shard that holds the entry. MsgDelete: files and symlinks (EISDIR for a directory); MsgRemoveDir: directories.
 type Delete struct {
 	Parent inode.Ino
 	Name   []byte
@@ -276,7 +278,8 @@ type SetAttr struct {
 	Layout layout.Layout
 }
 
-// Extend makes the file at least End bytes long and stamps mtime: it accompanies each write beyond the known size.
+// Extend makes the file at least End bytes long and stamps mtime. It follows each write beyond the known size: it is sent when the owners of all
+// chunks below End have acknowledged their bytes, never beside them. An Extend beyond the size waits while an append has the end of the file.
 // StatusStaleGen if Gen is not the inode's.
 type Extend struct {
 	Ino inode.Ino
@@ -284,16 +287,44 @@ type Extend struct {
 	Gen uint32
 }
 
-// Append reserves Length bytes at the end of the file: the size grows by Length at once, Offset is where they begin.
+// Append puts Length bytes at the end of the file. Header.Op names the append in all that follows.
+//
+// With a payload, which is the bytes, the shard stores them and lets the file grow in one step, if it owns the chunk that they all go
+// into: the answer says Written. Otherwise nobody sees anything yet: [Offset, Offset+Length) is the append's alone, the size stays, and
+// the client writes the bytes to their owners and sends EndAppend. Until then other appends, truncates and extensions of the file wait;
+// in turn, and for as long as an append may take (twice Header.TimeoutMS since its last message), not for a client that is gone. Who
+// comes after an append that was given up like that begins behind its range. A range is never given twice within a generation.
 type Append struct {
 	Ino    inode.Ino
-	Length uint64
+	Length uint64 // ≥ 1
 }
 
-// AppendReply gives the reserved offset and the attributes after it.
+// AppendReply tells where the append begins, and the attributes: with Written those after it, otherwise those before it.
 type AppendReply struct {
-	Offset uint64
-	Attr   inode.Attr
+	Offset  uint64
+	Written bool
+	Attr    inode.Attr
+}
+
+// AppendState is how far an append is.
+type AppendState uint8
+
+// The values of AppendState.
+const (
+	AppendGoesOn AppendState = 1 + iota // more of it follows
+	AppendEnded                         // the rest of its range, if any, was not written and never will be: others may have it
+	AppendBroken                        // the rest may or may not be written, now or later: nobody may have it
+)
+
+// EndAppend tells that the bytes of an append below End can be read: the file becomes at least End bytes long. Repeating it is harmless.
+// StatusStaleGen if Gen is not the inode's: the append is void.
+type EndAppend struct {
+	Ino    inode.Ino
+	Ref    uint64 // Header.Op of the Append
+	Offset uint64 // where it began
+	End    uint64 // ≥ Offset
+	Gen    uint32
+	State  AppendState
 }
 
 // Truncate sets the size, up or down. The answer comes when every owner has dropped what is beyond it.

@@ -25,7 +25,7 @@ enum {
     BFS_TYPE_HELLO   = 1,
     BFS_NO_SESSION   = 4, /* rpc.StatusNoSession */
     BFS_MAGIC        = 0x31534642,
-    BFS_VERSION      = 3
+    BFS_VERSION      = 4
 };
 
 /* Active-message ids. */

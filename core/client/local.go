@@ -67,18 +67,17 @@ func (c *Client) homeShard(ino inode.Ino, chunk uint64) uint32 {
 	return node.FirstShard + shard
 }
 
-// publish tells the inode's shard where the window's chunks without an owner have been written, and that the window ends at end, and
-// writes those again that somebody else has placed meanwhile.
-func (o *op) publish(in *openInode, k *known, end uint64) error {
-	if err := o.claim(in, k, end); err != nil {
+// publish tells the inode's shard where the window's chunks without an owner have been written, and writes those again that somebody else has
+// placed meanwhile.
+func (o *op) publish(in *openInode, k *known) error {
+	if err := o.claim(in, k); err != nil {
 		return err
 	}
 	return o.writeToWinners(in, k)
 }
 
-// claim asks the inode's shard for the ownership of the window's chunks that have none, and takes in who got it. If the file may
-// be shorter than end, it grows.
-func (o *op) claim(in *openInode, k *known, end uint64) error {
+// claim asks the inode's shard for the ownership of the window's chunks that have none, and takes in who got it.
+func (o *op) claim(in *openInode, k *known) error {
 	var added []layout.Run
 	for i := range o.pieces {
 		p := &o.pieces[i]
@@ -94,7 +93,7 @@ func (o *op) claim(in *openInode, k *known, end uint64) error {
 	if len(added) == 0 {
 		return nil
 	}
-	winners, err := o.addRuns(in, k, added, end)
+	winners, err := o.addRuns(in, k, added)
 	if err != nil {
 		return err
 	}
@@ -105,8 +104,8 @@ func (o *op) claim(in *openInode, k *known, end uint64) error {
 	return nil
 }
 
-// addRuns publishes runs and then the end, and returns the runs that hold now.
-func (o *op) addRuns(in *openInode, k *known, added []layout.Run, end uint64) ([]layout.Run, error) {
+// addRuns publishes runs, and returns those that hold now.
+func (o *op) addRuns(in *openInode, k *known, added []layout.Run) ([]layout.Run, error) {
 	memory, err := o.payload()
 	if err != nil {
 		return nil, err
@@ -119,18 +118,9 @@ func (o *op) addRuns(in *openInode, k *known, added []layout.Run, end uint64) ([
 		call.Body = m.AppendTo(call.Body)
 		call.In = memory[i*share : (i+1)*share]
 	}
-	var extend *rpc.Call
-	if end > k.size {
-		extend = o.sendEnd(in, k, end)
-	}
 	o.exchange()
 	if err := o.staleOrFailed(); err != nil {
 		return nil, err
-	}
-	if extend != nil {
-		if err := o.takeEnd(in, k, extend); err != nil {
-			return nil, err
-		}
 	}
 	var winners []layout.Run
 	for _, call := range o.calls[:len(added)] {

@@ -31,7 +31,7 @@ type piece struct {
 
 	in     *openInode
 	reach  *reach // the owner's memory, if this process reaches into it
-	done   bool   // moved without a message
+	done   bool   // moved: without a message, or, of a write, by one that was acknowledged
 	absent bool   // done, and the owner did not have all of it
 	ref    uint64 // of a write that was begun at the owner; 0: none
 	filled bool   // its bytes are in place

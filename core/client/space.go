@@ -143,7 +143,7 @@ func (o *op) reserveWindow(in *openInode, k *known, lengths []uint32) error {
 	if err := o.staleOrFailed(); err != nil || k.layout.Strategy != layout.Local {
 		return err
 	}
-	if err := o.claim(in, k, 0); err != nil {
+	if err := o.claim(in, k); err != nil {
 		return err
 	}
 	for i := range o.pieces {

@@ -13,12 +13,13 @@ import (
 	"github.com/benchfs/benchfs/rpc"
 )
 
-// Writing. The pieces go to the owners of their chunks, and with them, when they end beyond the known size, the new end to the inode's
-// shard; the call returns when all have acknowledged. Each message carries the known generation. If anybody has another one
-// (the file was cut meanwhile), the whole range is written again: pieces that arrived before the cut may have gone with it.
+// Writing. The pieces go to the owners of their chunks. When all of them have acknowledged, and the write ends beyond the known size, the
+// new end goes to the inode's shard: whoever sees the size can read the bytes. Only a write of one piece whose chunk is on the inode's
+// shard sends the end along with it, since that shard stores the bytes first. Each message carries the known generation. If anybody has
+// another one (the file was cut meanwhile), the whole range is written again: pieces that arrived before the cut may have gone with it.
 //
-// A write that fails in the middle tells how much of its beginning is in place. The end may have been published by then, so the file may be
-// longer than that; what is missing reads as zeros or as what was there.
+// A write that fails in the middle tells how much of its beginning is in place, and the file ends there if it was shorter. What is
+// missing behind that reads as what was there, or lies beyond the end.
 
 // Pwrite writes p at off (with O_APPEND: at the end, as Linux does). Fewer bytes than len(p), and no error, mean
 // that the rest failed.
@@ -121,7 +122,7 @@ func (o *op) pwritev(f *File, bufs [][]byte, off int64) (int, uint64, error) {
 func (o *op) writeRange(in *openInode, bufs [][]byte, pos, want uint64) (uint64, error) {
 	for {
 		k := in.snapshot()
-		n, err := o.writeOnce(in, &k, bufs, pos, want)
+		n, err := o.writeOnce(in, &k, bufs, pos, want, 0)
 		if err == nil || !o.again(&err) {
 			return n, o.fileGone(err)
 		}
@@ -131,66 +132,26 @@ func (o *op) writeRange(in *openInode, bufs [][]byte, pos, want uint64) (uint64,
 	}
 }
 
-// appendRange reserves want bytes at the end of the file and writes them there.
-func (o *op) appendRange(in *openInode, bufs [][]byte, want uint64) (n, pos uint64, err error) {
-	for {
-		attr, pos, err := o.reserveEnd(in, want)
-		if err != nil {
-			return 0, 0, o.fileGone(err)
-		}
-		k := in.snapshot()
-		if k.gen != attr.TruncGen {
-			continue // cut and refreshed by another thread meanwhile: the reservation is void
-		}
-		n, err := o.writeOnce(in, &k, bufs, pos, want)
-		// A file that was cut meanwhile took the reservation with it: others may have what was reserved. The bytes go to the new end.
-		if err == nil || !o.again(&err) {
-			return n, pos, o.fileGone(err)
-		}
-		if _, err := o.refresh(in); err != nil {
-			return 0, 0, o.fileGone(err)
-		}
-	}
-}
-
-func (o *op) reserveEnd(in *openInode, length uint64) (inode.Attr, uint64, error) {
-	o.reset()
-	m := rpc.Append{Ino: in.ino, Length: length}
-	call := o.call(rpc.MsgAppend, in.ino.Shard())
-	call.Body = m.AppendTo(call.Body)
-	once(call)
-	if o.exchange(); call.Err != nil {
-		return inode.Attr{}, 0, o.gone(call)
-	}
-	var reply rpc.AppendReply
-	if err := reply.Decode(call.Answer); err != nil || reply.Offset > maxSize-length {
-		return inode.Attr{}, 0, o.broken(call, "reserved offset makes no sense")
-	}
-	if reason := checkAttr(&reply.Attr, in.ino, o.c.shards()); reason != "" {
-		return inode.Attr{}, 0, o.broken(call, reason)
-	}
-	in.learn(&reply.Attr)
-	return reply.Attr, reply.Offset, nil
-}
-
 // writeOnce is one attempt under the generation k.gen; fserr.ErrStaleGeneration voids it. After another error, n bytes
-// from the beginning are in place.
-func (o *op) writeOnce(in *openInode, k *known, bufs [][]byte, pos, want uint64) (n uint64, err error) {
+// from the beginning are in place. ref names the append that has the range; 0: it is no append.
+func (o *op) writeOnce(in *openInode, k *known, bufs [][]byte, pos, want, ref uint64) (n uint64, err error) {
 	c := newCursor(bufs, 0, pos, want, k.layout.ChunkBits)
 	told := false
 	for o.window(in, k, &c) {
-		start, end := o.pieces[0].pos, c.pos
-		if err := o.place(in, k); err != nil {
-			return start - pos, err
+		g := growth{end: c.pos, offset: pos, ref: ref, state: rpc.AppendGoesOn}
+		if c.pos == pos+want {
+			g.state = rpc.AppendEnded
 		}
-		extended, done, err := o.writeWindow(in, k, end)
+		start := o.pieces[0].pos
+		done, err := uint64(0), o.place(in, k)
+		if err == nil {
+			grows := g.needed(k)
+			told = told || grows
+			done, err = o.writeWindow(in, k, g)
+		}
 		if err != nil {
-			if errors.Is(err, fserr.ErrStaleGeneration) {
-				return 0, err
-			}
-			return start - pos + done, err
+			return o.writeFailed(in, k, g, start, done, err)
 		}
-		told = told || extended
 	}
 	if c.pos != pos+want {
 		return c.pos - pos, syscall.EFAULT
@@ -201,28 +162,97 @@ func (o *op) writeOnce(in *openInode, k *known, bufs [][]byte, pos, want uint64)
 	return want, nil
 }
 
-// writeWindow writes o.pieces, which end at end, and publishes the end if the file may be shorter: along with the data, or, where chunks
-// get their place by this write, along with that, so that nobody sees the bytes as a hole. done is the length of the part in place
-// after an error.
-func (o *op) writeWindow(in *openInode, k *known, end uint64) (extended bool, done uint64, err error) {
-	extended = end > k.size
+// growth is what the inode's shard is told when bytes can be read.
+type growth struct {
+	end    uint64 // the file is at least so long
+	ref    uint64 // of the append; 0: it is none
+	offset uint64 // …where that began
+	state  rpc.AppendState
+}
+
+// needed reports whether there is anything to tell.
+func (g *growth) needed(k *known) bool { return g.ref != 0 || g.end > k.size }
+
+// writeWindow writes o.pieces and then lets the file grow, if it is to. Where chunks get their place by this write, they get it in
+// between, so that nobody sees the bytes as a hole. done is the length of the part in place after an error; the file has not grown then.
+func (o *op) writeWindow(in *openInode, k *known, g growth) (done uint64, err error) {
 	homeless := o.homeless()
-	published := end
-	if !extended || homeless {
-		published = 0
+	along := uint64(0)
+	if g.ref == 0 && !homeless && g.needed(k) {
+		along = g.end
 	}
-	if extend, err := o.movePieces(in, k, published); err != nil {
-		return false, o.inPlace(k, !extended || extend != nil && extend.Err == nil), err
+	grown, err := o.movePieces(in, k, along)
+	if err == nil && homeless {
+		err = o.publish(in, k)
 	}
-	if homeless {
-		err = o.publish(in, k, end)
+	if err != nil {
+		return o.inPlace(), err
 	}
-	return extended, 0, err
+	if grown || !g.needed(k) {
+		return 0, nil
+	}
+	done = g.end - o.pieces[0].pos
+	return done, o.grow(in, k, g)
+}
+
+// grow lets the file grow.
+func (o *op) grow(in *openInode, k *known, g growth) error {
+	settled := o.settled()
+	o.reset()
+	var call *rpc.Call
+	if g.ref == 0 {
+		call = o.sendEnd(in, k, g.end)
+	} else {
+		if g.state == rpc.AppendEnded && !settled {
+			g.state = rpc.AppendBroken
+		}
+		m := rpc.EndAppend{Ino: in.ino, Ref: g.ref, Offset: g.offset, End: g.end, Gen: k.gen, State: g.state}
+		call = o.call(rpc.MsgEndAppend, in.ino.Shard())
+		call.Body = m.AppendTo(call.Body)
+	}
+	o.exchange()
+	if err := o.staleOrFailed(); err != nil {
+		return err
+	}
+	return o.takeEnd(in, k, call)
+}
+
+// writeFailed ends an attempt after err, with done bytes of the window that begins at start in place: the file grows as far as that, an
+// append gives up the rest of its range. It returns how many bytes of the write are there from its beginning.
+func (o *op) writeFailed(in *openInode, k *known, g growth, start, done uint64, err error) (uint64, error) {
+	blame, blamed := o.blame, o.blamed
+	stale := errors.Is(err, fserr.ErrStaleGeneration)
+	if stale {
+		done = 0
+	}
+	g.end, g.state = start+done, rpc.AppendEnded
+	if g.ref != 0 || done > 0 && g.end > k.size {
+		if o.grow(in, k, g) != nil {
+			g.end = max(start, min(g.end, k.size))
+		}
+	}
+	o.blame, o.blamed = blame, blamed
+	if stale {
+		return 0, err
+	}
+	return g.end - g.offset, err
+}
+
+// settled reports whether each message that moved a piece was answered, so that none of them can take effect any more.
+func (o *op) settled() bool {
+	for i := range o.pieces {
+		if p := &o.pieces[i]; p.failed() {
+			if _, answered := p.call.Err.(*rpc.HandlerError); !answered {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // movePieces brings the pieces into place: without a message where bytes are overwritten on this machine, in two where they are new there,
-// by message elsewhere. With end ≠ 0 the file's new end is published along with the last of these messages; extend is the call that did it.
-func (o *op) movePieces(in *openInode, k *known, end uint64) (extend *rpc.Call, err error) {
+// by message elsewhere. With end ≠ 0 the file's new end goes along if there is only one message, and it goes to the inode's shard: grown.
+func (o *op) movePieces(in *openInode, k *known, end uint64) (grown bool, err error) {
 	o.attach()
 	for i := range o.pieces {
 		if p := &o.pieces[i]; p.inside(k) {
@@ -231,7 +261,7 @@ func (o *op) movePieces(in *openInode, k *known, end uint64) (extend *rpc.Call, 
 	}
 	if o.c.shortcut != nil {
 		if err := o.beginNear(k); err != nil {
-			return nil, err
+			return false, err
 		}
 	}
 	o.reset()
@@ -245,9 +275,9 @@ func (o *op) movePieces(in *openInode, k *known, end uint64) (extend *rpc.Call, 
 			o.sendPiece(k, p)
 		}
 	}
-	extend = o.sendEndAlong(in, k, end)
+	extend := o.addEnd(in, k, end)
 	if o.used == 0 {
-		return nil, nil
+		return false, nil
 	}
 	o.exchange()
 	if o.refsLost() { // once more, all by message: what is in place already is written again
@@ -258,30 +288,31 @@ func (o *op) movePieces(in *openInode, k *known, end uint64) (extend *rpc.Call, 
 				o.sendPiece(k, p)
 			}
 		}
-		extend = o.sendEndAlong(in, k, end)
+		extend = o.addEnd(in, k, end)
 		o.exchange()
 	}
 	if err := o.staleOrFailed(); err != nil {
-		return extend, err
+		return false, err
 	}
 	for i := range o.pieces {
-		o.takeWritten(&o.pieces[i], k.gen)
+		p := &o.pieces[i]
+		o.takeWritten(p, k.gen)
+		p.done, p.call = true, nil
 	}
 	if extend == nil {
-		return nil, nil
+		return false, nil
 	}
-	return extend, o.takeEnd(in, k, extend)
+	return true, o.takeEnd(in, k, extend)
 }
 
-// sendEndAlong publishes the new end: with the message that moves the data, if there is only one and it goes to the inode's shard, else beside
-// the data, with a message of its own.
-func (o *op) sendEndAlong(in *openInode, k *known, end uint64) *rpc.Call {
-	if end == 0 {
+// addEnd adds the new end to the message that moves the data, if there is only one and it goes to the inode's shard, and returns that message.
+func (o *op) addEnd(in *openInode, k *known, end uint64) *rpc.Call {
+	if end == 0 || o.used != 1 {
 		return nil
 	}
 	for i := range o.pieces {
 		p := &o.pieces[i]
-		if p.call == nil || p.shard != in.ino.Shard() || o.used > 1 {
+		if p.call == nil || p.shard != in.ino.Shard() {
 			continue
 		}
 		p.call.Body = p.call.Body[:0]
@@ -295,7 +326,7 @@ func (o *op) sendEndAlong(in *openInode, k *known, end uint64) *rpc.Call {
 		}
 		return p.call
 	}
-	return o.sendEnd(in, k, end)
+	return nil
 }
 
 // sendEnd adds the message that makes the file at least end bytes long.
@@ -322,7 +353,7 @@ func (o *op) takeEnd(in *openInode, k *known, call *rpc.Call) error {
 
 // endAttr is the attributes in the answer to a message that published the end.
 func (o *op) endAttr(call *rpc.Call, ino inode.Ino) (inode.Attr, error) {
-	if call.Header.Type == rpc.MsgExtend {
+	if call.Header.Type == rpc.MsgExtend || call.Header.Type == rpc.MsgEndAppend {
 		return o.attrOf(call, ino)
 	}
 	var reply rpc.WrittenReply
@@ -364,8 +395,8 @@ func (p *piece) message(k *known) rpc.WriteChunk {
 	}
 }
 
-// inside reports whether the piece overwrites what the file is known to have. What goes behind the end overwrites nothing, and whether the place of its
-// chunk holds does not matter to it: a look would only fetch the word that the shard is about to change.
+// inside reports whether the piece overwrites what the file is known to have. What goes behind the end overwrites nothing, and whether
+// the place of its chunk holds does not matter to it: a look would only fetch the word that the shard is about to change.
 func (p *piece) inside(k *known) bool { return p.pos+uint64(len(p.buf)) <= k.size }
 
 // sendPiece adds the message that writes a piece.
@@ -377,9 +408,9 @@ func (o *op) sendPiece(k *known, p *piece) {
 	o.c.counts.byMessage.Add(uint64(len(p.buf)))
 }
 
-// inPlace is how many bytes from the window's beginning have been written, after an exchange with errors. What is beyond the
-// known size counts only if the new end was published, and a chunk that had no owner only after its owner was: not at all.
-func (o *op) inPlace(k *known, published bool) uint64 {
+// inPlace is how many bytes from the window's beginning have been written, after an exchange with errors. A chunk that had no owner counts only
+// after its owner was published: not at all.
+func (o *op) inPlace() uint64 {
 	start := o.pieces[0].pos
 	end := start
 	for i := range o.pieces {
@@ -388,9 +419,6 @@ func (o *op) inPlace(k *known, published bool) uint64 {
 			break
 		}
 		end = p.pos + uint64(len(p.buf))
-	}
-	if !published {
-		end = max(start, min(end, k.size))
 	}
 	return end - start
 }

@@ -33,6 +33,9 @@ func (s *Shard) truncate(r *rpc.Request) error {
 		a, err := s.o.Meta.Attr(m.Ino)
 		return s.attr(r, a, err)
 	}
+	if s.atEnd(r, m.Ino) {
+		return nil
+	}
 	t, fanout, err := s.o.Meta.TruncateBegin(reqID(r), m.Ino, m.Size)
 	if err != nil {
 		return err

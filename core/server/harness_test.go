@@ -38,6 +38,7 @@ type shardUnderTest struct {
 	incarnation uint64
 	board       *shm.Board // nil: clients do not reach in
 	boardDir    string
+	witness     *witness // nil: nobody looks at what the board shows
 }
 
 const testSecret = "only for this test"
@@ -64,6 +65,12 @@ func newCluster(t *testing.T, shards int) *cluster {
 // newSharedCluster is one shard whose store clients reach into.
 func newSharedCluster(t *testing.T) *cluster {
 	t.Helper()
+	return newWatchedCluster(t, nil)
+}
+
+// newWatchedCluster is one with a witness, if that is not nil.
+func newWatchedCluster(t *testing.T, w *witness) *cluster {
+	t.Helper()
 	c := &cluster{t: t, dir: t.TempDir(), network: inproc.NewNetwork(), m: &layout.Map{Epoch: 1}}
 	c.m.Nodes = []layout.Node{{Shards: 1}}
 	dir := t.TempDir()
@@ -74,6 +81,9 @@ func newSharedCluster(t *testing.T) *cluster {
 	u := &shardUnderTest{store: chunks, boardDir: dir}
 	if u.board, err = shm.Create(dir, 1); err != nil {
 		t.Fatal(err)
+	}
+	if w != nil {
+		w.Board, w.c, u.witness = u.board, c, w
 	}
 	c.shards = []*shardUnderTest{u}
 	c.start(0)
@@ -140,6 +150,9 @@ func (c *cluster) start(i int) {
 	}
 	if u.board != nil {
 		o.Board, o.BoardDir = u.board, u.boardDir
+		if u.witness != nil {
+			o.Board = u.witness
+		}
 	}
 	u.shard = server.New(o)
 	u.loop = c.network.Attach(c.peer(i), u.shard)

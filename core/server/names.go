@@ -214,35 +214,11 @@ func (s *Shard) extend(r *rpc.Request) error {
 	if m.End > maxSize {
 		return errors.WithStack(syscall.EFBIG)
 	}
+	if s.grows(m.Ino, m.End) && s.atEnd(r, m.Ino) {
+		return nil
+	}
 	a, err := s.o.Meta.Extend(m.Ino, m.End, m.Gen)
 	return s.attr(r, a, err)
-}
-
-func (s *Shard) appendReserve(r *rpc.Request) error {
-	var m rpc.Append
-	if err := m.Decode(r.Body); err != nil {
-		return err
-	}
-	if err := s.here(m.Ino); err != nil {
-		return err
-	}
-	var answer rpc.AppendReply
-	if done, ok := s.o.Meta.Done(reqID(r)); ok {
-		a, err := s.o.Meta.Attr(m.Ino)
-		if err != nil {
-			return err
-		}
-		answer = rpc.AppendReply{Offset: done.Offset, Attr: a}
-	} else {
-		offset, a, err := s.o.Meta.Append(reqID(r), m.Ino, m.Length)
-		if err != nil {
-			return err
-		}
-		answer = rpc.AppendReply{Offset: offset, Attr: a}
-	}
-	s.body = answer.AppendTo(s.body[:0])
-	s.ok(r, s.body)
-	return nil
 }
 
 func (s *Shard) getRuns(r *rpc.Request) error {

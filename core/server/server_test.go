@@ -65,10 +65,10 @@ func TestRepeatedRequestRunsOnce(t *testing.T) {
 	op = k.nextOp()
 	for range 3 {
 		var reply rpc.AppendReply
-		if err := k.ask(shard, rpc.MsgAppend, op, &ap, nil, &reply); err != nil {
+		if err := k.ask(shard, rpc.MsgAppend, op, &ap, []byte("0123456789"), &reply); err != nil {
 			t.Fatal(err)
 		}
-		if reply.Offset != 0 || reply.Attr.Size != 10 {
+		if reply.Offset != 0 || !reply.Written || reply.Attr.Size != 10 {
 			t.Fatalf("append answered %+v", reply)
 		}
 	}

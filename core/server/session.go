@@ -145,6 +145,7 @@ func (s *Shard) dropClient(client uint64) {
 	}
 	s.abortWrites(func(id meta.ReqID, _ begunWrite) bool { return id.Client == client })
 	s.dropLocks(client)
+	s.dropAppends(client)
 	s.o.Meta.DropClient(client)
 	s.purge()
 }

@@ -83,6 +83,7 @@ type Shard struct {
 	begun       map[meta.ReqID]begunWrite // writes of attached clients
 	device      store.Device              // Store, if it takes its time; see device.go
 	waiting     thirst
+	ends        map[inode.Ino]*fileEnd // of files that an append has, see append.go
 	sweeper     sweeper
 	moved       Moved
 	ahead       touchAheader // Store, if it prepares space before it is asked for
@@ -117,6 +118,7 @@ func New(o Options) *Shard {
 		busyTx:   map[uint64]struct{}{},
 		begun:    map[meta.ReqID]begunWrite{},
 		locks:    newLocks(),
+		ends:     map[inode.Ino]*fileEnd{},
 		body:     make([]byte, 0, rpc.MaxBody),
 	}
 	if shareable, ok := o.Store.(store.Shareable); ok && o.Board != nil {
@@ -175,6 +177,7 @@ func (s *Shard) Abandon() {
 // checkpoints. The daemon calls it about once a second on the shard's thread.
 func (s *Shard) Tick(now time.Time) {
 	s.expireParked(now)
+	s.checkEnds(now)
 	s.abortWrites(func(_ meta.ReqID, b begunWrite) bool { return now.After(b.expires) })
 	s.checkClients(now)
 	s.resolvePrepared()
@@ -287,7 +290,7 @@ func init() {
 		rpc.MsgGetAttr:        (*Shard).getAttr,
 		rpc.MsgSetAttr:        (*Shard).setAttr,
 		rpc.MsgExtend:         (*Shard).extend,
-		rpc.MsgAppend:         (*Shard).appendReserve,
+		rpc.MsgAppend:         (*Shard).appendData,
 		rpc.MsgTruncate:       (*Shard).truncate,
 		rpc.MsgGetRuns:        (*Shard).getRuns,
 		rpc.MsgAddRun:         (*Shard).addRun,
@@ -303,6 +306,7 @@ func init() {
 		rpc.MsgBeginWrite:     (*Shard).beginWrite,
 		rpc.MsgEndWrite:       (*Shard).endWrite,
 		rpc.MsgLock:           (*Shard).lock,
+		rpc.MsgEndAppend:      (*Shard).endAppend,
 	}
 }
 
@@ -472,19 +476,22 @@ func (s *Shard) released() {
 
 // expireParked answers those that nobody waits for any more.
 func (s *Shard) expireParked(now time.Time) {
-	for _, list := range []*[]parkedRequest{&s.parked, &s.waiting.requests} {
-		kept := (*list)[:0]
-		for _, p := range *list {
-			if now.Before(p.expires) {
-				kept = append(kept, p)
-				continue
-			}
-			s.release(p.r)
-			p.r.Reply(rpc.StatusBusy, 0, nil, nil)
+	s.expire(&s.parked, now)
+	s.expire(&s.waiting.requests, now)
+}
+
+func (s *Shard) expire(list *[]parkedRequest, now time.Time) {
+	kept := (*list)[:0]
+	for _, p := range *list {
+		if now.Before(p.expires) {
+			kept = append(kept, p)
+			continue
 		}
-		clear((*list)[len(kept):])
-		*list = kept
+		s.release(p.r)
+		p.r.Reply(rpc.StatusBusy, 0, nil, nil)
 	}
+	clear((*list)[len(kept):])
+	*list = kept
 }
 
 // onShard runs fn on the shard's thread and waits for it; false when the shard is stopping.

@@ -9,6 +9,7 @@ import (
 	"github.com/pkg/errors"
 
 	"github.com/benchfs/benchfs/core/layout"
+	"github.com/benchfs/benchfs/fserr"
 	"github.com/benchfs/benchfs/internal/inode"
 	"github.com/benchfs/benchfs/meta"
 	"github.com/benchfs/benchfs/rpc"
@@ -142,14 +143,25 @@ func (s *Shard) endWrite(r *rpc.Request) error {
 		return s.wrote(r, rpc.Place{}, 0, 0, 0)
 	}
 	answer := rpc.WrittenReply{}
-	if m.End > 0 { // first, because it may have to wait, and then all of this runs again
-		if err := s.extendHere(&answer, m.Ino, m.End, m.Gen); err != nil {
+	if m.End > 0 { // first whether the file may grow: it may have to wait for that, and then all of this runs again
+		if err := s.here(m.Ino); err != nil {
+			return err
+		}
+		if s.grows(m.Ino, m.End) && s.atEnd(r, m.Ino) {
+			return nil
+		}
+		if err := s.o.Meta.CheckExtend(m.Ino, m.End, m.Gen); err != nil {
 			return err
 		}
 	}
 	delete(s.begun, id)
 	if err := s.shared.Commit(b.write); err != nil {
 		return err
+	}
+	if m.End > 0 { // nobody sees the new size before the bytes count
+		if err := s.extendHere(r, &answer, m.Ino, m.End, m.Gen); err != nil {
+			return err
+		}
 	}
 	s.body = answer.AppendTo(s.body[:0])
 	s.ok(r, s.body)
@@ -160,7 +172,7 @@ func (s *Shard) endWrite(r *rpc.Request) error {
 func (s *Shard) wrote(r *rpc.Request, place rpc.Place, ino inode.Ino, end uint64, gen uint32) error {
 	answer := rpc.WrittenReply{Place: place}
 	if end > 0 {
-		if err := s.extendHere(&answer, ino, end, gen); err != nil {
+		if err := s.extendHere(r, &answer, ino, end, gen); err != nil {
 			return err
 		}
 	}
@@ -169,10 +181,13 @@ func (s *Shard) wrote(r *rpc.Request, place rpc.Place, ino inode.Ino, end uint64
 	return nil
 }
 
-// extendHere is Extend as a part of a write.
-func (s *Shard) extendHere(answer *rpc.WrittenReply, ino inode.Ino, end uint64, gen uint32) error {
+// extendHere is Extend as the last part of a write. fserr.ErrBusy while an append has the end of the file.
+func (s *Shard) extendHere(r *rpc.Request, answer *rpc.WrittenReply, ino inode.Ino, end uint64, gen uint32) error {
 	if err := s.here(ino); err != nil {
 		return err
+	}
+	if s.grows(ino, end) && s.endTaken(r, ino) {
+		return fserr.ErrBusy
 	}
 	attr, err := s.o.Meta.Extend(ino, end, gen)
 	if err != nil {

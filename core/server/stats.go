@@ -45,7 +45,7 @@ func (s *Shard) Stats() (Stats, bool) {
 			Refused:       s.refused,
 			Sessions:      len(s.sessions),
 			Clients:       len(s.clients),
-			Parked:        len(s.parked),
+			Parked:        len(s.parked) + s.waitingAtEnds(),
 			Locks:         s.locks.pieces,
 			LockWaiters:   s.locks.waiting,
 			Inodes:        s.o.Meta.Usage().Inodes,
