@@ -68,10 +68,11 @@ void bfs_revoke(struct bfs_view *view) { __atomic_store_n(&view->incarnation, BF
 /* present is U2 and the look of U5: the present bytes of a place, or BFS_VOID. */
 static int64_t present(struct bfs_view *view, const struct bfs_place *place)
 {
-    if (place->slot >= BFS_SLOTS || !bfs_valid(view))
+    if (place->slot >= BFS_SLOTS)
         return BFS_VOID;
     uint64_t word = LOAD_ACQUIRE(&view->board->slot[place->slot]);
-    return word >> 32 == place->sequence ? (int64_t)(uint32_t)word : BFS_VOID;
+    /* Then the incarnation: that it is still the old one says that the old daemon wrote the word. */
+    return word >> 32 == place->sequence && bfs_valid(view) ? (int64_t)(uint32_t)word : BFS_VOID;
 }
 
 /*
