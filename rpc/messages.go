@@ -117,6 +117,7 @@ type Place struct {
 // Attachment is what an attached client works with. Paths are the daemon's: a client that finds another board there, or none, does without.
 type Attachment struct {
 	Board        string `json:"board"`         // directory of the board's files
+	Area         string `json:"area"`          // path of the client's own file
 	Incarnation  uint64 `json:"incarnation"`   // that the board shows
 	Segments     string `json:"segments"`      // path of the segment files, up to their number
 	SegmentBytes int64  `json:"segment_bytes"` // of each

@@ -7,14 +7,14 @@ import (
 	"testing"
 
 	"github.com/benchfs/benchfs/shm"
+	"github.com/benchfs/benchfs/shm/shmtest"
 )
 
-// Pins are counted by process, bounded, and gone with their process.
+// Pins are counted by client and bounded.
 func TestPins(t *testing.T) {
 	dir := t.TempDir()
-	var dead atomic.Bool
-	b := board(t, dir, func(uint32, uint64) bool { return !dead.Load() })
-	v, other := attach(t, dir), attach(t, dir)
+	b := board(t, dir)
+	v, other := shmtest.Attach(t, b, dir, incarnation, 1), shmtest.Attach(t, b, dir, incarnation, 2)
 	if b.Pinned(7) {
 		t.Fatal("pinned by nobody")
 	}
@@ -43,23 +43,31 @@ func TestPins(t *testing.T) {
 			t.Fatal("there is no end of room")
 		}
 	}
-	if _, ok := v.Pin(2); !ok || len(pins) < 4 {
+	last, ok := v.Pin(2)
+	if !ok || len(pins) < 4 {
 		t.Errorf("%d pins in a line, and the next has room: %v", len(pins), ok)
 	}
-	dead.Store(true)
+	b.Leave(1)
+	b.Reap()
+	if !b.Pinned(1) {
+		t.Error("a client that has left pins a fact still, and its area is gone")
+	}
+	for _, pin := range append(pins, last) {
+		pin.Drop()
+	}
 	b.Reap()
 	if b.Pinned(1) || b.Pinned(2) {
-		t.Error("pins of processes that have ended")
+		t.Error("pinned by nobody")
 	}
 }
 
 // Who pins and then looks, and who voids and then looks for pins: one of the two sees the other.
 func TestPinOrVoid(t *testing.T) {
 	dir := t.TempDir()
-	b := board(t, dir, everybodyRuns)
+	b := board(t, dir)
 	const fact, rounds = 9, 100_000
 	words := [shm.RecordWords]uint64{fact}
-	v := attach(t, dir)
+	v := shmtest.Attach(t, b, dir, incarnation, 1)
 	var round, answered atomic.Uint64
 	var open shm.Pin // of the round that was answered
 	await := func(n *atomic.Uint64, value uint64) {

@@ -1,48 +1,53 @@
 package shm
 
+// #include "place.h"
+import "C"
+
 import (
-	"runtime"
 	"sync/atomic"
+	"unsafe"
 )
 
-// Records are the third file: small facts that the daemon changes and clients read without asking, each under a sequence lock. A fact has a number, and
-// its record is at that number modulo maxRecords: a newer fact takes an older one's place. The first word of a record holds a tag of the daemon's
-// incarnation above and a count below, which is odd while the words behind it change; the first word behind it must tell which fact it is. A
-// client may believe what it read if the head showed the tag and the same even count before and after. The daemon must change a record before it
-// lets anybody know of the change, and void it before others may know of one that it does not know yet.
+// Records are small facts that the shard changes and clients read without asking, each under a sequence lock: see PROTOCOL.md, section 4. A fact has a
+// number, and its record is at that number modulo the number of records: a newer fact takes an older one's place. The first word of a record tells
+// which fact it is of. The shard must change a record before it lets anybody know of the change, and void it before others may know of one that it
+// does not know yet.
 
 // RecordWords is the length of a record.
-const RecordWords = 15
+const RecordWords = C.BFS_RECORD_WORDS
 
-const (
-	recordBytes  = 128
-	maxRecords   = 1 << 16
-	recordsName  = "records"
-	recordsBytes = maxRecords*recordBytes + 8*nameBuckets
-)
+// record is the memory of a fact's record. The shard alone writes it.
+type record struct{ c *C.struct_bfs_record }
 
-func recordAt(number uint64) uintptr { return recordBytes * uintptr(number%maxRecords) }
+func (r record) head() *uint64      { return (*uint64)(&r.c.head) }
+func (r record) word(i int) *uint64 { return (*uint64)(&r.c.word[i]) }
+
+func (b *Board) recordWords() *C.struct_bfs_records {
+	return (*C.struct_bfs_records)(unsafe.Pointer(&b.records[0]))
+}
+
+func (b *Board) recordOf(number uint64) record {
+	return record{&b.recordWords().record[number%C.BFS_RECORDS]}
+}
 
 // PutRecord sets what the record of a fact shows. words[0] is not 0 and tells facts with the same record apart.
 func (b *Board) PutRecord(number uint64, words *[RecordWords]uint64) {
-	at := recordAt(number)
-	head := word(b.records, at)
-	count := uint32(atomic.LoadUint64(head))
+	r := b.recordOf(number)
+	count := uint32(atomic.LoadUint64(r.head()))
 	tag := *b.incarnation << 32
-	atomic.StoreUint64(head, tag|uint64(count|1))
+	atomic.StoreUint64(r.head(), tag|uint64(count|1)) // W1
 	for i, w := range words {
-		p := word(b.records, at+8*uintptr(i+1))
-		if atomic.LoadUint64(p) != w {
+		if p := r.word(i); atomic.LoadUint64(p) != w {
 			atomic.StoreUint64(p, w)
 		}
 	}
-	atomic.StoreUint64(head, tag|uint64((count|1)+1))
+	atomic.StoreUint64(r.head(), tag|uint64((count|1)+1)) // W3
 }
 
 // ShowsRecord reports whether the record of a fact shows that fact.
 func (b *Board) ShowsRecord(number, first uint64) bool {
-	at := recordAt(number)
-	return atomic.LoadUint64(word(b.records, at))>>32 == *b.incarnation&0xffffffff && atomic.LoadUint64(word(b.records, at+8)) == first
+	r := b.recordOf(number)
+	return atomic.LoadUint64(r.head())>>32 == *b.incarnation&0xffffffff && atomic.LoadUint64(r.word(0)) == first
 }
 
 // VoidRecord takes a fact off its record, if it is there.
@@ -50,59 +55,14 @@ func (b *Board) VoidRecord(number, first uint64) {
 	if !b.ShowsRecord(number, first) {
 		return
 	}
-	at := recordAt(number)
-	head := word(b.records, at)
-	before := atomic.LoadUint64(head)
-	atomic.StoreUint64(head, before|1)
-	atomic.StoreUint64(word(b.records, at+8), 0)
-	atomic.StoreUint64(head, before&^0xffffffff|uint64(uint32(before|1)+1))
-}
-
-// Shows reports whether the record of a fact seems to show that fact, for who would only waste time otherwise.
-func (v *View) Shows(number, first uint64) bool {
-	at := recordAt(number)
-	return atomic.LoadUint64(word(v.records, at))>>32 == v.expected.Load()&0xffffffff && atomic.LoadUint64(word(v.records, at+8)) == first
-}
-
-// Record reads the record of a fact. false: it shows nothing. Whether it is of that fact, words[0] tells.
-func (v *View) Record(number uint64, words *[RecordWords]uint64) bool {
-	at := recordAt(number)
-	head := word(v.records, at)
-	tag := v.expected.Load() & 0xffffffff
-	for tries := range 1000 {
-		before := atomic.LoadUint64(head)
-		if before>>32 != tag {
-			return false
-		}
-		if before&1 == 0 {
-			for i := range words {
-				words[i] = atomic.LoadUint64(word(v.records, at+8*uintptr(i+1)))
-			}
-			if atomic.LoadUint64(head) == before {
-				return v.Valid()
-			}
-		}
-		if tries > 100 { // the daemon has lost its core in the middle of a change
-			runtime.Gosched()
-		}
-	}
-	return false
-}
-
-// nameBuckets is how many versions there are for names: behind the records, one word each. The daemon advances the version of a name's bucket
-// before it lets anybody know that the name stands for something else, or may be about to. A client that looked at the version, and was told
-// what a name stands for after that, may believe it as long as that is the version.
-const nameBuckets = 4096
-
-func nameVersion(records []byte, hash uint64) *uint64 {
-	return word(records, maxRecords*recordBytes+8*uintptr(hash%nameBuckets))
+	r := b.recordOf(number)
+	before := atomic.LoadUint64(r.head())
+	atomic.StoreUint64(r.head(), before|1)
+	atomic.StoreUint64(r.word(0), 0)
+	atomic.StoreUint64(r.head(), before&^0xffffffff|uint64(uint32(before|1)+1))
 }
 
 // AdvanceName changes the version of a name.
-func (b *Board) AdvanceName(hash uint64) { atomic.AddUint64(nameVersion(b.records, hash), 1) }
-
-// NameVersion is the version of a name now. false: nothing that was told counts any more.
-func (v *View) NameVersion(hash uint64) (version uint64, ok bool) {
-	version = atomic.LoadUint64(nameVersion(v.records, hash))
-	return version, v.Valid()
+func (b *Board) AdvanceName(hash uint64) {
+	atomic.AddUint64((*uint64)(&b.recordWords().name[hash%C.BFS_NAMES]), 1)
 }

@@ -1,5 +1,7 @@
 package shm
 
+import "C"
+
 import (
 	"errors"
 	"fmt"
@@ -12,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/benchfs/benchfs/fserr"
-	"github.com/benchfs/benchfs/internal/memcopy"
 )
 
 // Moving bytes in and out of a segment file. A copy through a mapping is the fastest way there is, but for the first touch of each page, which
@@ -143,54 +144,17 @@ func (s *Segments) Close() error {
 	return err
 }
 
-// Read fills p with the bytes at off. The range is inside the segment.
-func (s *Segment) Read(p []byte, off uint64) error {
-	if s.mapped(off, len(p), false) {
-		memcopy.Out(p, s.memory[off:])
-		return nil
-	}
-	for len(p) > 0 {
-		n, err := unix.Pread(s.fd, p, int64(off))
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return fserr.New("read", "segment", fserr.Errno(err), err)
-		case n == 0:
-			return fserr.New("read", "segment", syscall.EIO, errors.New("the segment is shorter than it was"))
-		default:
-			p, off = p[n:], off+uint64(n)
-		}
-	}
-	return nil
-}
-
-// Write puts p at off.
-func (s *Segment) Write(p []byte, off uint64) error {
-	if s.mapped(off, len(p), true) {
-		memcopy.In(s.memory[off:], p)
-		return nil
-	}
-	return s.WriteFile(p, off)
-}
-
-// WriteFile is Write where pages are still to be made: ENOSPC, and not a SIGBUS, when the system has none.
-func (s *Segment) WriteFile(p []byte, off uint64) error {
-	for len(p) > 0 {
-		n, err := unix.Pwrite(s.fd, p, int64(off))
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return fserr.New("write", "segment", fserr.Errno(err), err)
-		default:
-			p, off = p[n:], off+uint64(n)
-		}
-	}
-	return nil
-}
-
 // Holds reports whether a range is inside the segment.
 func (s *Segment) Holds(off uint64, n int) bool {
 	return off <= uint64(len(s.memory)) && uint64(n) <= uint64(len(s.memory))-off
+}
+
+// way is how n bytes at off are to be moved: through the mapping of the segment, or, when that is nil, by its file.
+func (s *Segment) way(off uint64, n int, write bool) (mapping unsafe.Pointer, fd C.int) {
+	if n > 0 && s.mapped(off, n, write) {
+		return unsafe.Pointer(&s.memory[0]), -1
+	}
+	return nil, C.int(s.fd)
 }
 
 // mapped decides the way of a move, and counts it.

@@ -2,23 +2,27 @@ package shm_test
 
 import (
 	"bytes"
-	"math/rand/v2"
+
 	"os"
+
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
 
+	"github.com/benchfs/benchfs/internal/invariant"
+
 	"github.com/benchfs/benchfs/shm"
+	"github.com/benchfs/benchfs/shm/shmtest"
 )
+
+func init() { invariant.Enabled = true }
 
 const incarnation = 77
 
-func everybodyRuns(uint32, uint64) bool { return true }
-
-func board(t *testing.T, dir string, runs func(uint32, uint64) bool) *shm.Board {
+func board(t *testing.T, dir string) *shm.Board {
 	t.Helper()
-	b, err := shm.Create(dir, incarnation, runs)
+	b, err := shm.Create(dir, incarnation)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,38 +30,104 @@ func board(t *testing.T, dir string, runs func(uint32, uint64) bool) *shm.Board 
 	return b
 }
 
-func attach(t *testing.T, dir string) *shm.View {
-	t.Helper()
-	v, err := shm.Attach(dir, incarnation, uint32(os.Getpid()), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
+// memory is a board with one client of this process, and segment files.
+type memory struct {
+	*shm.Board
+	view     *shm.View
+	area     shmtest.Area
+	segments *shm.Segments
+	dir      string // of the segment files
 }
 
-func TestASlotHoldsUntilItIsDropped(t *testing.T) {
+const segmentBytes = 2 << 20
+
+func shared(t *testing.T, huge bool) *memory {
+	t.Helper()
 	dir := t.TempDir()
-	b := board(t, dir, everybodyRuns)
-	v := attach(t, dir)
-	slot, serial, ok := b.Take(100)
+	b := board(t, dir)
+	m := &memory{Board: b, view: shmtest.Attach(t, b, dir, incarnation, 1), area: shmtest.Open(t, shmtest.AreaOf(t, b, 1))}
+	m.segments, m.dir = segments(t, segmentBytes, true, huge, shm.NewBudget(600<<10))
+	return m
+}
+
+// take gives the pages at an offset of a segment a slot.
+func (m *memory) take(t *testing.T, segment uint32, offset uint64, capacity, present uint32) (slot uint32, p shm.Place) {
+	t.Helper()
+	slot, sequence, ok := m.Take(present)
 	if !ok {
 		t.Fatal("no slot")
 	}
-	if present, ok := v.Present(slot, serial); !ok || present != 100 {
-		t.Errorf("present %d, %v", present, ok)
+	p, err := m.segments.PlaceAt(slot, sequence, segment, offset, capacity)
+	if err != nil {
+		t.Fatal(err)
 	}
-	b.Set(slot, 4096)
-	if present, ok := v.Present(slot, serial); !ok || present != 4096 || b.Serial(slot) != serial {
-		t.Errorf("present %d, %v after Set", present, ok)
+	return slot, p
+}
+
+// announced are the pages that a board finds announced.
+func announced(b *shm.Board) (pages []uint32) {
+	b.Announced(func(page uint32, order uint8) {
+		for i := range uint32(1) << order {
+			pages = append(pages, page+i)
+		}
+	})
+	return pages
+}
+
+func TestAPlaceHoldsUntilItIsDropped(t *testing.T) {
+	m := shared(t, false)
+	slot, p := m.take(t, 1, 65536, 8192, 100)
+	data := bytes.Repeat([]byte("x"), 8192)
+	got := make([]byte, 8192)
+	if !m.view.Fill(&p, data, 0, false) || m.view.Overwrite(&p, data[:101], 0) || !m.view.Overwrite(&p, data[:50], 50) {
+		t.Error("room can be filled, bytes that are present overwritten, and no others")
 	}
+	if n, ok := m.view.Read(&p, got, 10); !ok || n != 90 || !bytes.Equal(got[:n], data[:n]) {
+		t.Errorf("read %d, %v", n, ok)
+	}
+	if n, ok := m.view.Read(&p, got, 100); !ok || n != 0 {
+		t.Errorf("read %d, %v where nothing is present", n, ok)
+	}
+	if n, ok := m.view.Read(&p, got, 9000); !ok || n != 0 {
+		t.Errorf("read %d, %v beyond the place", n, ok)
+	}
+	if m.view.Fill(&p, data, 1, false) || m.view.Overwrite(&p, data, 1) || m.view.Overwrite(&p, data, 9000) {
+		t.Error("wrote beyond the place")
+	}
+	m.Set(slot, 4096)
+	if n, ok := m.view.Read(&p, got, 10); !ok || n != 4086 {
+		t.Errorf("read %d, %v after Set", n, ok)
+	}
+	m.Drop(slot)
+	if n, ok := m.view.Read(&p, got, 0); ok || n != 0 || m.view.Overwrite(&p, data[:10], 0) || m.view.Fill(&p, data[:10], 0, true) {
+		t.Error("used after Drop")
+	}
+	if len(announced(m.Board)) != 0 {
+		t.Errorf("%v are announced, and nobody is at work", announced(m.Board))
+	}
+	for _, wrong := range []struct {
+		offset uint64
+		bytes  uint32
+	}{{4096, 8192}, {0, 4095}, {0, 12288}, {segmentBytes, 4096}, {0, 0}} {
+		if _, err := m.segments.PlaceAt(slot, 1, 0, wrong.offset, wrong.bytes); err == nil {
+			t.Errorf("a place at %d of %d bytes", wrong.offset, wrong.bytes)
+		}
+	}
+	far, err := m.segments.PlaceAt(1<<30, 1, 0, 0, 4096)
+	if _, ok := m.view.Read(&far, got, 0); ok || err != nil {
+		t.Error("a slot that does not exist", err)
+	}
+}
+
+// Slots come again in turn, and never with a sequence number that they had before.
+func TestSlotsComeAgain(t *testing.T) {
+	b := board(t, t.TempDir())
+	slot, sequence, _ := b.Take(1)
 	b.Drop(slot)
-	if _, ok := v.Present(slot, serial); ok {
-		t.Error("holds after Drop")
-	}
-	for { // the slot comes again once all others have had their turn
+	for {
 		again, other, ok := b.Take(7)
-		if !ok || again == slot && other == serial {
-			t.Fatalf("slot %d serial %d after slot %d serial %d, %v", again, other, slot, serial, ok)
+		if !ok || again == slot && int32(other-sequence) <= 0 {
+			t.Fatalf("slot %d, sequence %d after %d, %v", again, other, sequence, ok)
 		}
 		if again == slot {
 			break
@@ -66,376 +136,144 @@ func TestASlotHoldsUntilItIsDropped(t *testing.T) {
 	if _, _, ok := b.Take(7); ok {
 		t.Error("more slots than there are")
 	}
-	if _, ok := v.Present(1<<30, 1); ok {
-		t.Error("a slot that does not exist")
-	}
-	if err := v.Close(); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestQuietWaitsForThoseInside(t *testing.T) {
-	dir := t.TempDir()
-	var dead atomic.Bool
-	b := board(t, dir, func(uint32, uint64) bool { return !dead.Load() })
-	v := attach(t, dir)
-	use, ok := v.Enter()
-	if !ok {
-		t.Fatal("cannot enter")
-	}
-	epoch := b.Retire()
-	if b.Quiet(epoch) {
-		t.Error("quiet while somebody is inside")
-	}
-	later, _ := v.Enter() // enters after the retirement: does not matter to it
-	use.Leave()
-	if !b.Quiet(epoch) {
-		t.Error("not quiet after Leave")
-	}
-	if b.Quiet(b.Retire()) {
-		t.Error("quiet while the second is inside")
-	}
-	dead.Store(true)
-	if !b.Quiet(b.Retire()) {
-		t.Error("waits for a process that has ended")
-	}
-	later.Leave()
-	b.Reap()
-	dead.Store(false)
-	w := attach(t, dir) // takes cells that were reaped
-	if _, ok := w.Enter(); !ok {
-		t.Error("no cell after Reap")
-	}
-}
-
-// A process gives its cells back, and another one takes them, between the shard's looks at who has a cell and whether that one runs.
-func TestCellsThatChangeHands(t *testing.T) {
-	for name, look := range map[string]func(b *shm.Board, epoch uint64){
-		"Quiet": func(b *shm.Board, epoch uint64) { b.Quiet(epoch) },
-		"Reap":  func(b *shm.Board, _ uint64) { b.Reap() },
-	} {
-		for stays := range 4 {
-			dir := t.TempDir()
-			enter := func(pid uint32) (v *shm.View, uses []shm.Use) {
-				v, err := shm.Attach(dir, incarnation, pid, 1)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for range 4 { // all the cells that it has
-					use, ok := v.Enter()
-					if !ok {
-						t.Fatal("cannot enter")
-					}
-					uses = append(uses, use)
-				}
-				return v, uses
-			}
-			change := func() {}
-			b := board(t, dir, func(pid uint32, _ uint64) bool {
-				if pid == 1 {
-					change()
-				}
-				return pid != 1
-			})
-			first, uses := enter(1)
-			var second *shm.View
-			change = func() {
-				change = func() {}
-				for _, use := range uses {
-					use.Leave()
-				}
-				if err := first.Close(); err != nil {
-					t.Error(err)
-				}
-				second, uses = enter(2)
-			}
-			look(b, b.Retire())
-			for i, use := range uses {
-				if i != stays {
-					use.Leave()
-				}
-			}
-			if b.Quiet(b.Retire()) {
-				t.Errorf("%s: thread %d of the second process is inside", name, stays)
-			}
-			uses[stays].Leave()
-			if !b.Quiet(b.Retire()) {
-				t.Errorf("%s: nobody is inside", name)
-			}
-			if err := second.Close(); err != nil {
-				t.Error(err)
-			}
-		}
-	}
 }
 
 func TestANewIncarnationVoidsEverything(t *testing.T) {
-	dir := t.TempDir()
-	b := board(t, dir, everybodyRuns)
-	v := attach(t, dir)
-	slot, serial, _ := b.Take(10)
-	use, _ := v.Enter()
-	next, err := shm.Create(dir, incarnation+1, everybodyRuns)
+	m := shared(t, false)
+	_, p := m.take(t, 0, 0, 4096, 10)
+	use := m.area.Announce(t, shmtest.Run(7, 4)) // a thread that is stopped
+	dir := filepath.Dir(filepath.Dir(shmtest.AreaOf(t, m.Board, 1)))
+	next, err := shm.Create(dir, incarnation+1) // which does not wait for it
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer next.Close()
-	if _, ok := v.Present(slot, serial); ok || v.Valid() {
+	if _, ok := m.view.Read(&p, make([]byte, 10), 0); ok || m.view.Valid() {
 		t.Error("the old daemon's word still holds")
 	}
-	if _, err := shm.Attach(dir, incarnation, 1, 1); err == nil {
+	files, err := shm.OpenFiles(dir, shmtest.AreaOf(t, next, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer files.Close()
+	if _, err := shm.Attach(files, incarnation); err == nil {
 		t.Error("attached to another incarnation")
 	}
-	done := make(chan struct{})
-	go func() { next.AwaitQuiet(nil); close(done) }()
-	select {
-	case <-done:
-		t.Error("did not wait for who is inside")
-	default:
+	if got := announced(next); len(got) != 4 || got[0] != 7 {
+		t.Errorf("the new one finds pages %v announced, want 7 to 10", got)
 	}
 	use.Leave()
-	<-done
+	if len(announced(next)) != 0 {
+		t.Error("announced after Leave")
+	}
 }
 
-// TestNobodyReadsReusedMemory: a shard recycles places while clients read them. What a client has read counts only if the word holds before and
-// after, and then it must be of one life of the place.
-func TestNobodyReadsReusedMemory(t *testing.T) {
-	dir := t.TempDir()
-	b := board(t, dir, everybodyRuns)
-	v := attach(t, dir)
-	const places, placeBytes, rounds = 8, 256, 5_000
-	memory := make([]atomic.Uint64, places*placeBytes/8)
-	type place struct{ slot, serial, at uint32 }
-	var current atomic.Pointer[place]
-	fill := func(at uint32, value uint64) {
-		for i := range uint32(placeBytes / 8) {
-			memory[at+i].Store(value)
+// More threads than announcements are at work: those that find none are told, the others are not disturbed.
+func TestAnnouncementsRunOut(t *testing.T) {
+	m := shared(t, false)
+	_, p := m.take(t, 0, 4096, 4096, 10)
+	var uses []shmtest.Use
+	for range 128 {
+		uses = append(uses, m.area.Announce(t, shmtest.Run(3, 1)))
+	}
+	if _, ok := m.view.Read(&p, make([]byte, 10), 0); ok {
+		t.Error("used a place without an announcement")
+	}
+	uses[77].Leave()
+	if n, ok := m.view.Read(&p, make([]byte, 10), 0); !ok || n != 10 {
+		t.Errorf("read %d, %v with a free announcement", n, ok)
+	}
+	if n := len(announced(m.Board)); n != 127 {
+		t.Errorf("%d are announced, want 127", n)
+	}
+}
+
+// TestNobodyUsesReusedMemory: a shard recycles pages while threads of a client read and write them. What a thread reads through a place that holds is of
+// one life of the pages, and what it writes into one of them does not show in the next. The sequence: Drop, look at the announcements, reuse.
+func TestNobodyUsesReusedMemory(t *testing.T) {
+	m := shared(t, true) // all through the mapping
+	const pages, rounds = 6, 4000
+	type life struct {
+		place shm.Place
+		slot  uint32
+		page  uint32
+		value byte
+	}
+	raw, err := os.OpenFile(filepath.Join(m.dir, "s.0"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	fill := func(page uint32, value byte) {
+		if _, err := raw.WriteAt(bytes.Repeat([]byte{value}, 4096), int64(page)*4096); err != nil {
+			t.Error(err)
 		}
 	}
-	free := []uint32{}
-	for i := range uint32(places) {
-		free = append(free, i*placeBytes/8)
-	}
+	var current atomic.Pointer[life]
 	var stop atomic.Bool
 	var good, void atomic.Uint64
 	var wg sync.WaitGroup
-	for range 4 {
+	for thread := range 4 {
 		wg.Go(func() {
+			buf := make([]byte, 4096)
 			for !stop.Load() {
-				p := current.Load()
-				if p == nil {
+				l := current.Load()
+				if l == nil {
 					continue
 				}
-				use, ok := v.Enter()
-				if !ok {
-					t.Error("cannot enter")
-					return
+				if thread%2 == 0 { // a writer writes what is there
+					if m.view.Overwrite(&l.place, bytes.Repeat([]byte{l.value}, 4096), 0) {
+						good.Add(1)
+					}
+					continue
 				}
-				_, before := v.Present(p.slot, p.serial)
-				first, same := memory[p.at].Load(), true
-				for i := range uint32(placeBytes / 8) {
-					same = same && memory[p.at+i].Load() == first
-				}
-				use.Leave()
-				if !before {
+				if _, ok := m.view.Read(&l.place, buf, 0); !ok {
 					void.Add(1)
-					continue
-				}
-				// Entered before it was dropped: nobody may have written to it since, whether the word still holds or not.
-				if !same {
-					t.Error("memory was reused under a reader")
+				} else if !bytes.Equal(buf, bytes.Repeat([]byte{l.value}, 4096)) {
+					t.Errorf("read %d and %d, want %d", buf[0], buf[4095], l.value)
 					return
+				} else {
+					good.Add(1)
 				}
-				good.Add(1)
 			}
 		})
 	}
-	type retired struct {
-		at    uint32
-		epoch uint64
+	free, quarantine := []uint32{}, []uint32{}
+	for page := range uint32(pages) {
+		free = append(free, page)
 	}
-	var limbo []retired
-	var last *place
-	for round := uint64(1); round < rounds && !t.Failed(); {
-		for len(limbo) > 0 && b.Quiet(limbo[0].epoch) {
-			free = append(free, limbo[0].at)
-			limbo = limbo[1:]
-		}
+	var last *life
+	for round := 1; round < rounds && !t.Failed(); {
 		if len(free) == 0 {
+			busy := map[uint32]bool{}
+			for _, page := range announced(m.Board) {
+				busy[page] = true
+			}
+			held := quarantine[:0]
+			for _, page := range quarantine {
+				if busy[page] {
+					held = append(held, page)
+					continue
+				}
+				free = append(free, page)
+			}
+			quarantine = held
 			continue
 		}
-		at := free[0]
+		page := free[0]
 		free = free[1:]
-		fill(at, round)
-		slot, serial, _ := b.Take(placeBytes)
-		old := last
-		last = &place{slot, serial, at}
-		current.Store(last)
-		if old != nil {
-			b.Drop(old.slot)
-			limbo = append(limbo, retired{old.at, b.Retire()})
+		next := &life{page: page, value: byte(round)}
+		fill(page, next.value)
+		next.slot, next.place = m.take(t, 0, uint64(page)*4096, 4096, 4096)
+		current.Store(next)
+		if last != nil {
+			m.Drop(last.slot)
+			quarantine = append(quarantine, last.page)
 		}
+		last = next
 		round++
 	}
 	stop.Store(true)
 	wg.Wait()
-	t.Logf("%d reads counted, %d void", good.Load(), void.Load())
-}
-
-func segments(t *testing.T, bytesOfEach int64, write, huge bool, budget *shm.Budget) (*shm.Segments, string) {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "benchfs-shm-test-")
-	if err != nil {
-		dir = t.TempDir()
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	for _, name := range []string{"s.0", "s.1"} {
-		if err := os.WriteFile(filepath.Join(dir, name), make([]byte, bytesOfEach), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s := shm.NewSegments(filepath.Join(dir, "s."), bytesOfEach, write, huge, budget)
-	t.Cleanup(func() { _ = s.Close() })
-	return s, dir
-}
-
-// TestMovesByBothWays: whether a block is cold or hot, what was written is read, here and by others.
-func TestMovesByBothWays(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
-	const size = 2 << 20
-	for _, huge := range []bool{false, true} {
-		s, dir := segments(t, size, true, huge, shm.NewBudget(600<<10))
-		want := [2][]byte{make([]byte, size), make([]byte, size)}
-		for range 3000 {
-			number := r.Uint32N(2)
-			segment, err := s.Get(number)
-			if err != nil {
-				t.Fatal(err)
-			}
-			off := r.Uint64N(size - 1)
-			n := 1 + r.Uint64N(min(size-off, 1<<r.UintN(22)))
-			if !segment.Holds(off, int(n)) || segment.Holds(off, size) && off > 0 {
-				t.Fatal("Holds is wrong")
-			}
-			p := make([]byte, n)
-			if r.UintN(2) == 0 {
-				for i := range p {
-					p[i] = byte(r.Uint32())
-				}
-				copy(want[number][off:], p)
-				if err := segment.Write(p, off); err != nil {
-					t.Fatal(err)
-				}
-			} else if err := segment.Read(p, off); err != nil || !bytes.Equal(p, want[number][off:off+n]) {
-				t.Fatalf("read %d at %d: %v, or it differs", n, off, err)
-			}
-		}
-		for i, name := range []string{"s.0", "s.1"} {
-			got, err := os.ReadFile(filepath.Join(dir, name))
-			if err != nil || !bytes.Equal(got, want[i]) {
-				t.Errorf("%s differs (%v)", name, err)
-			}
-		}
-	}
-}
-
-func TestSegmentsThatAreNotThere(t *testing.T) {
-	s, dir := segments(t, 1<<20, false, false, shm.NewBudget(1<<20))
-	if _, err := s.Get(7); err == nil {
-		t.Error("opened a file that is not there")
-	}
-	if err := os.Truncate(filepath.Join(dir, "s.1"), 5); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Get(1); err == nil {
-		t.Error("opened a file of another size")
-	}
-	segment, err := s.Get(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := segment.Write([]byte("x"), 0); err == nil {
-		t.Error("wrote to a segment that was opened for reading")
-	}
-}
-
-// TestRecords: what a reader believes was never half written, and nothing is believed that is void or another daemon's.
-func TestRecords(t *testing.T) {
-	dir := t.TempDir()
-	b := board(t, dir, func(uint32, uint64) bool { return true })
-	v := attach(t, dir)
-	const number, newer = 5, 5 + 1<<16
-	words := func(fact, n uint64) (w [shm.RecordWords]uint64) {
-		for i := range w {
-			w[i] = n
-		}
-		w[0] = fact
-		return w
-	}
-	var got [shm.RecordWords]uint64
-	if v.Record(number, &got) && got[0] == number {
-		t.Fatal("a record that was never put")
-	}
-	first := words(number, 0)
-	b.PutRecord(number, &first)
-	var readers sync.WaitGroup
-	stop := make(chan struct{})
-	for range 2 {
-		readers.Go(func() {
-			for last := uint64(0); ; {
-				var got [shm.RecordWords]uint64
-				if v.Record(number, &got) {
-					for _, w := range got[1:] {
-						if w != got[1] || w < last {
-							t.Errorf("torn or old: %v after %d", got, last)
-							return
-						}
-					}
-					last = got[1]
-				}
-				select {
-				case <-stop:
-					return
-				default:
-				}
-			}
-		})
-	}
-	for n := range uint64(5_000) {
-		w := words(number, n)
-		b.PutRecord(number, &w)
-	}
-	close(stop)
-	readers.Wait()
-	if !v.Record(number, &got) || got != words(number, 4_999) || !b.ShowsRecord(number, number) {
-		t.Errorf("%v", got)
-	}
-	w := words(newer, 1)
-	b.PutRecord(newer, &w) // in the same place
-	if v.Record(number, &got) && got[0] == number || b.ShowsRecord(number, number) || !b.ShowsRecord(newer, newer) {
-		t.Errorf("%v after another took the record", got)
-	}
-	b.VoidRecord(number, number)
-	if !v.Record(newer, &got) || got[0] != newer {
-		t.Error("a record was voided that is another's")
-	}
-	b.VoidRecord(newer, newer)
-	if v.Record(newer, &got) && got[0] == newer {
-		t.Error("believed after it was voided")
-	}
-	b.PutRecord(newer, &w)
-	before, ok := v.NameVersion(7)
-	b.AdvanceName(7)
-	if after, _ := v.NameVersion(7); !ok || after == before {
-		t.Errorf("version %d after %d", after, before)
-	}
-	v.Revoke()
-	if v.Record(newer, &got) || v.Valid() {
-		t.Error("believed after it was revoked")
-	}
-	if _, ok := v.NameVersion(7); ok {
-		t.Error("a name's version after it was revoked")
-	}
+	t.Logf("%d uses counted, %d reads were void", good.Load(), void.Load())
 }

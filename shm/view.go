@@ -1,12 +1,45 @@
 package shm
 
+/*
+#cgo CFLAGS: -std=gnu11 -O2 -Wall -Wextra
+#cgo noescape use_read
+#cgo noescape use_overwrite
+#cgo noescape use_fill
+#cgo noescape view_record
+#cgo noescape view_name_version
+
+#include <stdlib.h>
+#include "place.h"
+
+// The view as a number: cgo looks at what a pointer leads to before each call, which takes longer than most of the calls.
+typedef uintptr_t view_t;
+#define VIEW ((struct bfs_view *)view)
+
+static int64_t use_read(view_t view, const struct bfs_place *place, const uint8_t *memory, int fd, uint8_t *to, uint32_t n, uint32_t off)
+{
+	return bfs_read(VIEW, place, memory, fd, to, n, off);
+}
+static int64_t use_overwrite(view_t view, const struct bfs_place *place, uint8_t *memory, int fd, const uint8_t *from, uint32_t n, uint32_t off)
+{
+	return bfs_overwrite(VIEW, place, memory, fd, from, n, off);
+}
+static int64_t use_fill(view_t view, const struct bfs_place *place, uint8_t *memory, int fd, const uint8_t *from, uint32_t n, uint32_t off)
+{
+	return bfs_fill(VIEW, place, memory, fd, from, n, off);
+}
+static int view_valid(view_t view) { return bfs_valid(VIEW); }
+static void view_revoke(view_t view) { bfs_revoke(VIEW); }
+static int view_shows(view_t view, uint64_t number, uint64_t first) { return bfs_shows(VIEW, number, first); }
+static int view_record(view_t view, uint64_t number, uint64_t *words) { return bfs_record(VIEW, number, words); }
+static int view_name_version(view_t view, uint64_t hash, uint64_t *version) { return bfs_name_version(VIEW, hash, version); }
+static uint64_t *view_pin(view_t view, uint64_t fact) { return bfs_pin(VIEW, fact); }
+*/
+import "C"
+
 import (
-	"encoding/binary"
 	"errors"
-	"fmt"
+	"math/bits"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -15,145 +48,199 @@ import (
 	"github.com/benchfs/benchfs/fserr"
 )
 
-// View is a client process's side of a board. Its methods may be called from several threads.
+// View is what a client has mapped of one shard: board, records and its own area. It calls the C half (place.h), which is all of this process
+// that touches that memory. Its methods may be called from several threads; Close only when no other call is in progress.
 type View struct {
-	board, cells, records, pins []byte
-
-	expected    atomic.Uint64 // incarnation; or revoked
-	incarnation *uint64
-	epoch       *uint64
-	pid, start  uint64
-
-	mu    sync.Mutex
-	mine  atomic.Pointer[[]*cell] // cells of this process; grows under mu
-	taken uint64                  // cells looked at for free ones so far
-
-	myPins   *pinTable // nil: there was none left
-	pinTable int       // its number
+	c                    *C.struct_bfs_view // C memory
+	board, records, area []byte
 }
 
-// firstCells is how many cells a process takes at once.
-const firstCells = 4
+// Files are descriptors of what a View is made of: board and records, opened for reading, and the client's area.
+type Files struct{ Board, Records, Area int }
 
-// Attach opens the board of the shard whose files are in dir. The incarnation tells whether it is the right one: in another mount
-// namespace the same path may lead elsewhere. pid and start name this process as in /proc/PID/stat.
-func Attach(dir string, incarnation uint64, pid uint32, start uint64) (*View, error) {
-	board, err := mapFile(filepath.Join(dir, boardName), boardBytes, false, false)
-	if err != nil {
-		return nil, err
+// OpenFiles opens them by path: the shard's directory, and the client's area.
+func OpenFiles(dir, area string) (f Files, err error) {
+	f = Files{Board: -1, Records: -1, Area: -1}
+	for _, file := range []struct {
+		fd    *int
+		path  string
+		flags int
+	}{{&f.Board, filepath.Join(dir, boardName), unix.O_RDONLY}, {&f.Records, filepath.Join(dir, recordsName), unix.O_RDONLY}, {&f.Area, area, unix.O_RDWR}} {
+		if *file.fd, err = openFile(file.path, file.flags); err != nil {
+			return f, errors.Join(fserr.New("open", file.path, fserr.Errno(err), err), f.Close())
+		}
 	}
-	cells, err := mapFile(filepath.Join(dir, cellsName), maxCells*cellBytes, true, false)
-	if err != nil {
-		_ = unix.Munmap(board)
-		return nil, err
+	return f, nil
+}
+
+// Close closes those that are open.
+func (f *Files) Close() error {
+	var err error
+	for _, fd := range []*int{&f.Board, &f.Records, &f.Area} {
+		if *fd >= 0 {
+			err = errors.Join(err, unix.Close(*fd))
+		}
+		*fd = -1
 	}
-	records, err := mapFile(filepath.Join(dir, recordsName), recordsBytes, false, false)
-	if err != nil {
-		return nil, errors.Join(err, unix.Munmap(board), unix.Munmap(cells))
+	return err
+}
+
+// Attach maps the files, which the caller may close then. The incarnation tells whether they are those of the right daemon: in another mount
+// name space the same path may lead elsewhere.
+func Attach(f Files, incarnation uint64) (*View, error) {
+	v := &View{}
+	for _, file := range []struct {
+		memory *[]byte
+		fd     int
+		bytes  int64
+		write  bool
+	}{{&v.board, f.Board, boardBytes, false}, {&v.records, f.Records, recordsBytes, false}, {&v.area, f.Area, areaBytes, true}} {
+		var err error
+		if *file.memory, err = mapWhole(file.fd, file.bytes, file.write); err != nil {
+			return nil, errors.Join(fserr.New("attach", "shared memory", fserr.Errno(err), err), v.unmap())
+		}
 	}
-	v := &View{
-		board: board, cells: cells, records: records, incarnation: word(board, atIncarnation), epoch: word(board, atEpoch),
-		pid: uint64(pid), start: start,
+	v.c = (*C.struct_bfs_view)(C.calloc(1, C.sizeof_struct_bfs_view))
+	if v.c == nil {
+		return nil, errors.Join(fserr.New("attach", "shared memory", syscall.ENOMEM, nil), v.unmap())
 	}
-	v.expected.Store(incarnation)
-	v.mine.Store(&[]*cell{})
-	switch {
-	case binary.NativeEndian.Uint64(board) != boardMagic || !v.Valid():
-		err = fserr.New("attach", dir, syscall.ESTALE, errors.New("the board is of another daemon"))
-	case !v.grow(firstCells):
-		err = fserr.New("attach", dir, syscall.EAGAIN, fmt.Errorf("all %d cells are taken", maxCells))
-	default:
-		err = v.takePins(dir)
-	}
-	if err != nil {
-		return nil, errors.Join(err, v.Close())
+	v.c.board = (*C.struct_bfs_board)(unsafe.Pointer(&v.board[0]))
+	v.c.records = (*C.struct_bfs_records)(unsafe.Pointer(&v.records[0]))
+	v.c.area = (*C.struct_bfs_area)(unsafe.Pointer(&v.area[0]))
+	v.c.incarnation = C.uint64_t(incarnation)
+	if v.c.board.magic != C.BFS_BOARD_MAGIC || !v.Valid() {
+		return nil, errors.Join(fserr.New("attach", "shared memory", syscall.ESTALE, errors.New("the board is of another daemon")), v.Close())
 	}
 	return v, nil
 }
 
+// Close unmaps. What the area says stays said: pins that are held are the process's own until it ends, or the shard has been told good-bye.
+func (v *View) Close() error {
+	C.free(unsafe.Pointer(v.c))
+	v.c = nil
+	return v.unmap()
+}
+
+func (v *View) unmap() error {
+	var err error
+	for _, memory := range []*[]byte{&v.board, &v.records, &v.area} {
+		if *memory != nil {
+			err = errors.Join(err, unix.Munmap(*memory))
+		}
+		*memory = nil
+	}
+	return err
+}
+
+func (v *View) view() C.view_t { return C.view_t(uintptr(unsafe.Pointer(v.c))) }
+
 // Valid reports whether the daemon that the view was made for is in charge. When it is not, no place holds.
-func (v *View) Valid() bool { return atomic.LoadUint64(v.incarnation) == v.expected.Load() }
+func (v *View) Valid() bool { return C.view_valid(v.view()) != 0 }
 
 // Revoke makes everything void for this process: it has heard otherwise that another daemon is in charge, perhaps with other files.
-func (v *View) Revoke() { v.expected.Store(revoked) }
+func (v *View) Revoke() { C.view_revoke(v.view()) }
 
-// revoked is no incarnation: those are random, and 0 is what a board shows that was closed.
-const revoked = 1<<64 - 1
+// Place is where a chunk's bytes lie, as the shard told it. It never changes; whether it holds, the board tells at each use.
+type Place struct {
+	c       C.struct_bfs_place
+	segment *Segment
+}
 
-// Use is one use of places in progress; it must be ended with Leave.
-type Use struct{ c *cell }
+// PlaceAt makes a Place of what the shard told. It fails when the segment cannot be opened, or the place is not in it.
+func (s *Segments) PlaceAt(slot, sequence, segment uint32, offset uint64, bytes uint32) (Place, error) {
+	file, err := s.Get(segment)
+	if err != nil {
+		return Place{}, err
+	}
+	if bits.OnesCount32(bytes) != 1 || bytes < pageBytes || offset%uint64(bytes) != 0 || !file.Holds(offset, int(bytes)) {
+		return Place{}, fserr.New("use", "segment", syscall.EINVAL, errors.New("the place is not a run of pages in it"))
+	}
+	page := uint64(segment)*uint64(s.bytes/pageBytes) + offset/pageBytes
+	if page >= 1<<32 {
+		return Place{}, fserr.New("use", "segment", syscall.EINVAL, errors.New("page number out of range"))
+	}
+	run := C.bfs_run(C.uint32_t(page), C.uint8_t(bits.TrailingZeros32(bytes/pageBytes)))
+	return Place{
+		c:       C.struct_bfs_place{run: run, offset: C.uint64_t(offset), slot: C.uint32_t(slot), sequence: C.uint32_t(sequence), bytes: C.uint32_t(bytes)},
+		segment: file,
+	}, nil
+}
 
-// Enter announces a use: until Leave, the memory of places that are looked up now stays theirs. ok is false when there are more
-// threads at work than cells.
-func (v *View) Enter() (u Use, ok bool) {
-	epoch := atomic.LoadUint64(v.epoch)
-	for {
-		mine := *v.mine.Load()
-		// The address of a local variable tells threads apart well enough for them to find different cells at once.
-		var here byte
-		at := int(uintptr(unsafe.Pointer(&here)) >> 13 % uintptr(len(mine)))
-		for range mine {
-			c := mine[at]
-			if atomic.LoadUint64(&c.epoch) == 0 && atomic.CompareAndSwapUint64(&c.epoch, 0, epoch) {
-				return Use{c}, true
-			}
-			if at++; at == len(mine) {
-				at = 0
-			}
-		}
-		if !v.growFrom(len(mine)) {
-			return Use{}, false
-		}
+// Is reports whether it is this place on the board, with that capacity.
+func (p *Place) Is(slot, sequence, bytes uint32) bool {
+	return p.c.slot == C.uint32_t(slot) && p.c.sequence == C.uint32_t(sequence) && p.c.bytes == C.uint32_t(bytes)
+}
+
+// within is how many of n bytes from off on are inside the place.
+func (p *Place) within(off uint32, n int) int {
+	return min(n, int(uint32(p.c.bytes)-min(uint32(p.c.bytes), off)))
+}
+
+// Read copies what the chunk has of [off, off+len(to)). ok is false when the place does not hold any more, or cannot be used now.
+func (v *View) Read(p *Place, to []byte, off uint32) (n int, ok bool) {
+	to = to[:p.within(off, len(to))]
+	memory, fd := p.segment.way(uint64(p.c.offset)+uint64(off), len(to), false)
+	got := C.use_read(v.view(), &p.c, (*C.uint8_t)(memory), fd, (*C.uint8_t)(unsafe.SliceData(to)), C.uint32_t(len(to)), C.uint32_t(off))
+	return int(max(got, 0)), got >= 0
+}
+
+// Overwrite puts from over bytes that are present. ok is false when it may not count: the place does not hold any more, or not all of the range
+// is present, or the place cannot be used now. Then the shard must be asked to write.
+func (v *View) Overwrite(p *Place, from []byte, off uint32) (ok bool) {
+	if p.within(off, len(from)) < len(from) {
+		return false
+	}
+	memory, fd := p.segment.way(uint64(p.c.offset)+uint64(off), len(from), true)
+	return C.use_overwrite(v.view(), &p.c, (*C.uint8_t)(memory), fd, (*C.uint8_t)(unsafe.SliceData(from)), C.uint32_t(len(from)), C.uint32_t(off)) >= 0
+}
+
+// Fill puts from where a write that was begun has its room. bare: pages are still to be made there, which is done by writing to the file: that says
+// ENOSPC where a store through the mapping would be a SIGBUS. ok is false when the place does not hold any more, or the file cannot take it.
+func (v *View) Fill(p *Place, from []byte, off uint32, bare bool) (ok bool) {
+	if p.within(off, len(from)) < len(from) {
+		return false
+	}
+	memory, fd := unsafe.Pointer(nil), C.int(p.segment.fd)
+	if !bare {
+		memory, fd = p.segment.way(uint64(p.c.offset)+uint64(off), len(from), true)
+	}
+	return C.use_fill(v.view(), &p.c, (*C.uint8_t)(memory), fd, (*C.uint8_t)(unsafe.SliceData(from)), C.uint32_t(len(from)), C.uint32_t(off)) >= 0
+}
+
+// Shows reports whether the record of a fact seems to show that fact, for callers that would only waste time otherwise.
+func (v *View) Shows(number, first uint64) bool {
+	return C.view_shows(v.view(), C.uint64_t(number), C.uint64_t(first)) != 0
+}
+
+// Record reads the record of a fact. false: it shows nothing. Whether it is of that fact, words[0] tells.
+func (v *View) Record(number uint64, words *[RecordWords]uint64) bool {
+	return C.view_record(v.view(), C.uint64_t(number), (*C.uint64_t)(&words[0])) != 0
+}
+
+// NameVersion is the version of a name now. false: nothing that was told counts any more.
+func (v *View) NameVersion(hash uint64) (version uint64, ok bool) {
+	ok = C.view_name_version(v.view(), C.uint64_t(hash), (*C.uint64_t)(&version)) != 0
+	return version, ok
+}
+
+// Pin is a process's hold on a fact: see PROTOCOL.md, section 5. The zero Pin is none.
+type Pin struct{ word *C.uint64_t }
+
+// Held reports whether it is one.
+func (p Pin) Held() bool { return p.word != nil }
+
+// Drop lets go. The fact's record is to be looked at afterwards: if it does not show the fact any more, the shard has met the pin, and wants to know.
+func (p Pin) Drop() {
+	if p.word != nil {
+		C.bfs_unpin(p.word)
 	}
 }
 
-// Leave ends a use. It orders all that was copied before what is looked at next.
-func (u Use) Leave() { atomic.SwapUint64(&u.c.epoch, 0) }
-
-// Present tells how many bytes the chunk of a slot has, or false if what was told about the slot does not hold any more.
-func (v *View) Present(slot, serial uint32) (present uint32, ok bool) {
-	if slot >= maxSlots {
-		return 0, false
+// Pin holds on to a fact, which counts if its record shows it afterwards. false: there is no room for it.
+func (v *View) Pin(fact uint64) (Pin, bool) {
+	if fact == 0 {
+		return Pin{}, false
 	}
-	w := atomic.LoadUint64(word(v.board, headerBytes+8*uintptr(slot)))
-	return uint32(w), uint32(w>>32) == serial && v.Valid()
-}
-
-// growFrom takes more cells, unless somebody else has done so since there were n of them.
-func (v *View) growFrom(n int) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if len(*v.mine.Load()) != n {
-		return true
-	}
-	return v.growLocked(max(n, 1))
-}
-
-func (v *View) grow(n int) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.growLocked(n)
-}
-
-// growLocked takes up to n more cells; false: there was none.
-func (v *View) growLocked(n int) bool {
-	mine := append([]*cell(nil), *v.mine.Load()...)
-	before := len(mine)
-	for ; v.taken < maxCells && len(mine) < before+n; v.taken++ {
-		c := cellAt(v.cells, v.taken)
-		if c.owner.claim(v.pid, v.start) {
-			mine = append(mine, c)
-		}
-	}
-	v.mine.Store(&mine)
-	return len(mine) > before
-}
-
-// Close gives the cells and the pins back and unmaps. No use may be in progress.
-func (v *View) Close() error {
-	for _, c := range *v.mine.Load() {
-		atomic.StoreUint64(&c.epoch, 0)
-		c.owner.leave()
-	}
-	return errors.Join(unix.Munmap(v.board), unix.Munmap(v.cells), unix.Munmap(v.records), v.dropPins())
+	word := C.view_pin(v.view(), C.uint64_t(fact))
+	return Pin{word}, word != nil
 }

@@ -20,9 +20,9 @@ type Board interface {
 	Set(slot, present uint32)
 	// Drop voids the place before anything happens to it, and frees the slot.
 	Drop(slot uint32)
-	// Retire returns the epoch of places dropped so far; Quiet tells that nobody uses those any more.
-	Retire() uint64
-	Quiet(epoch uint64) bool
+	// Announced calls do for each run of 1 << order pages that some process says it is touching, or about to. Pages are counted through all segment
+	// files. A place that was dropped before the call is not in use any more unless such a run overlaps it. looked is how much there was to look at.
+	Announced(do func(page uint32, order uint8)) (looked int)
 }
 
 // SegmentFiles says how another process finds the bytes of places: number n is in the file Prefix + decimal n.
@@ -35,7 +35,7 @@ type SegmentFiles struct {
 // Shareable is a Store whose chunks other processes may read and write in place. Methods are for the store's owner.
 type Shareable interface {
 	Store
-	// Share sets the board; once, before the first PlaceOf.
+	// Share sets the board, before the first PlaceOf.
 	Share(b Board)
 	SegmentFiles() SegmentFiles
 	// PlaceOf is the place of a chunk; false when there is no such chunk in this generation, or no slot is free.

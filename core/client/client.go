@@ -71,12 +71,10 @@ type Options struct {
 	EntryTimeout time.Duration
 	ClientID     uint64 // the Identity.Client of the pools
 	// Shortcut says which data of this machine's shards this process moves itself: one of the Shortcut modes; "" is off. It needs
-	// HostID, PID and PIDStart, which are those of the pools' Identity.
+	// HostID, which is that of the pools' Identity, as PID and PIDStart there.
 	Shortcut string
 	MapBytes int64 // bound on what is kept mapped for it; 0: 8 GiB
 	HostID   string
-	PID      uint32
-	PIDStart uint64
 	Layout   layout.Layout // of this client's new files whose directory says nothing; Strategy None, ChunkBits 0: the server's default of it
 	// Prefix is the absolute path under which programs see the root, without a slash at its end; "": none. It decides what absolute
 	// symbolic links mean: under it they start at the root, elsewhere they lead out of the file system (EREMOTE). Without a Prefix all

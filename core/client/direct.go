@@ -235,7 +235,7 @@ func (o *op) takeRoom(p *piece, gen uint32) {
 	p.ref = p.call.Header.Op
 	if p.in.learnPlace(p.reach, p.chunk, &reply.Place, gen) {
 		if g := p.in.grants.get(p.chunk); g != nil {
-			p.filled = g.slot == reply.Place.Slot && g.serial == reply.Place.Serial && g.fill(p.buf, p.off, reply.Bare)
+			p.filled = g.place.Is(reply.Place.Slot, reply.Place.Serial, reply.Place.Bytes) && g.fill(p.buf, p.off, reply.Bare)
 		}
 	}
 	if p.filled {

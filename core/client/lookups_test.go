@@ -3,13 +3,13 @@ package client
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"testing"
 	"time"
 
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/internal/inode"
 	"github.com/benchfs/benchfs/shm"
+	"github.com/benchfs/benchfs/shm/shmtest"
 )
 
 // What is remembered of names is compared with a model, while names change, texts wrap around and slots are fought for: it may be forgotten, and is
@@ -18,16 +18,13 @@ func TestLookups(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	dir, pid := t.TempDir(), uint32(os.Getpid())
-	board, err := shm.Create(dir, 5, func(uint32, uint64) bool { return true })
+	dir := t.TempDir()
+	board, err := shm.Create(dir, 5)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer board.Close()
-	view, err := shm.Attach(dir, 5, pid, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	view := shmtest.Attach(t, board, dir, 5, 1)
 	defer view.Close()
 	r := &reach{serial: 1, view: view}
 	c := &Client{shortcut: newShortcut(&Options{

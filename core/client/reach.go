@@ -26,8 +26,6 @@ const defaultMapBytes = 8 << 30
 type shortcut struct {
 	write  bool
 	host   string
-	pid    uint32
-	start  uint64
 	budget *shm.Budget
 
 	shards []atomic.Pointer[reach] // by shard number; nil: not asked yet
@@ -56,7 +54,7 @@ func newShortcut(o *Options) *shortcut {
 		o.MapBytes = defaultMapBytes
 	}
 	return &shortcut{
-		write: o.Shortcut == ShortcutReadWrite, host: o.HostID, pid: o.PID, start: o.PIDStart,
+		write: o.Shortcut == ShortcutReadWrite, host: o.HostID,
 		budget: shm.NewBudget(o.MapBytes), shards: make([]atomic.Pointer[reach], o.Map.Shards()),
 	}
 }
@@ -215,7 +213,12 @@ func (s *shortcut) open(r *reach, text []byte) {
 	if json.Unmarshal(text, &a) != nil || a.SegmentBytes <= 0 {
 		return
 	}
-	view, err := shm.Attach(a.Board, a.Incarnation, s.pid, s.start)
+	files, err := shm.OpenFiles(a.Board, a.Area)
+	if err != nil {
+		return
+	}
+	view, err := shm.Attach(files, a.Incarnation)
+	_ = files.Close()
 	if err != nil {
 		return
 	}
@@ -225,12 +228,9 @@ func (s *shortcut) open(r *reach, text []byte) {
 
 // grant is a place that this process was told of. It never changes; whether it holds, the board tells.
 type grant struct {
-	reach        *reach
-	segment      *shm.Segment
-	slot, serial uint32
-	off          uint64 // of the chunk in the segment
-	bytes        uint32 // room
-	gen          uint32 // of the file
+	reach *reach
+	place shm.Place
+	gen   uint32 // of the file
 }
 
 // grants are the places known of one inode's chunks. Lookups take no lock.
@@ -293,73 +293,30 @@ func (in *openInode) learnPlace(r *reach, chunk uint64, place *rpc.Place, gen ui
 	if !place.Held || r == nil || place.Bytes > 1<<layout.MaxChunkBits {
 		return false
 	}
-	if g := in.grants.get(chunk); g != nil && g.reach == r && g.slot == place.Slot && g.serial == place.Serial && g.gen == gen &&
-		g.bytes == place.Bytes {
+	if g := in.grants.get(chunk); g != nil && g.reach == r && g.gen == gen && g.place.Is(place.Slot, place.Serial, place.Bytes) {
 		return true
 	}
-	segment, err := r.segments.Get(place.Segment)
-	if err != nil || !segment.Holds(place.Offset, int(place.Bytes)) {
-		return false
-	}
-	in.grants.put(chunk, &grant{
-		reach: r, segment: segment, slot: place.Slot, serial: place.Serial, off: place.Offset, bytes: place.Bytes, gen: gen,
-	})
-	return true
-}
-
-// read copies what the chunk has of [off, off+len(p)). ok is false when the place does not hold any more. A place that held at the look is
-// good for the whole copy: nobody reuses it before Leave, and what is overwritten elsewhere meanwhile is concurrent to this read.
-func (g *grant) read(p []byte, off uint32) (n int, ok bool) {
-	use, ok := g.reach.view.Enter()
-	if !ok {
-		return 0, false
-	}
-	defer use.Leave()
-	present, ok := g.reach.view.Present(g.slot, g.serial)
-	if !ok {
-		return 0, false
-	}
-	if present <= off {
-		return 0, true
-	}
-	n = min(len(p), int(present-off))
-	return n, g.segment.Read(p[:n], g.off+uint64(off)) == nil
-}
-
-// overwrite puts p over bytes that are present. ok is false when it may not count: the place does not hold any more, or not all of
-// the range is present. Then the shard must be asked to write.
-func (g *grant) overwrite(p []byte, off uint32) (ok bool) {
-	use, ok := g.reach.view.Enter()
-	if !ok {
-		return false
-	}
-	present, ok := g.reach.view.Present(g.slot, g.serial)
-	if !ok || uint64(off)+uint64(len(p)) > uint64(present) {
-		use.Leave()
-		return false
-	}
-	err := g.segment.Write(p, g.off+uint64(off))
-	use.Leave() // orders the copy before the second look
+	at, err := r.segments.PlaceAt(place.Slot, place.Serial, place.Segment, place.Offset, place.Bytes)
 	if err != nil {
 		return false
 	}
-	_, ok = g.reach.view.Present(g.slot, g.serial)
-	return ok
+	in.grants.put(chunk, &grant{reach: r, place: at, gen: gen})
+	return true
+}
+
+// read copies what the chunk has of [off, off+len(p)). ok is false when the place does not hold any more, or the shard must be asked for another
+// reason.
+func (g *grant) read(p []byte, off uint32) (n int, ok bool) {
+	return g.reach.view.Read(&g.place, p, off)
+}
+
+// overwrite puts p over bytes that are present. ok is false when it may not count: then the shard must be asked to write.
+func (g *grant) overwrite(p []byte, off uint32) (ok bool) {
+	return g.reach.view.Overwrite(&g.place, p, off)
 }
 
 // fill puts p where a write that was begun has its room: bare room only by writing to the file. ok is false when the place does not hold any
 // more, or the file cannot take it.
 func (g *grant) fill(p []byte, off uint32, bare bool) (ok bool) {
-	use, ok := g.reach.view.Enter()
-	if !ok {
-		return false
-	}
-	defer use.Leave()
-	if _, ok := g.reach.view.Present(g.slot, g.serial); !ok || uint64(off)+uint64(len(p)) > uint64(g.bytes) {
-		return false
-	}
-	if bare {
-		return g.segment.WriteFile(p, g.off+uint64(off)) == nil
-	}
-	return g.segment.Write(p, g.off+uint64(off)) == nil
+	return g.reach.view.Fill(&g.place, p, off, bare)
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/core/server"
 	"github.com/benchfs/benchfs/internal/inode"
-	"github.com/benchfs/benchfs/internal/procfs"
 	"github.com/benchfs/benchfs/meta"
 	"github.com/benchfs/benchfs/rpc"
 	"github.com/benchfs/benchfs/rpc/inproc"
@@ -73,7 +72,7 @@ func newSharedCluster(t *testing.T) *cluster {
 		t.Fatal(err)
 	}
 	u := &shardUnderTest{store: chunks, boardDir: dir}
-	if u.board, err = shm.Create(dir, 1, procfs.Runs); err != nil {
+	if u.board, err = shm.Create(dir, 1); err != nil {
 		t.Fatal(err)
 	}
 	c.shards = []*shardUnderTest{u}

@@ -5,6 +5,7 @@ import (
 	"github.com/benchfs/benchfs/internal/inode"
 	"github.com/benchfs/benchfs/meta"
 	"github.com/benchfs/benchfs/rpc"
+	"github.com/benchfs/benchfs/store"
 )
 
 // What clients on the shard's own machine read from shared memory (shm, records): the attributes of inodes, by number, and versions of names.
@@ -12,8 +13,16 @@ import (
 // an inode, its record is void, and the version of a name that is held has advanced: the outcome may be known elsewhere before it is here, and who
 // asks by message waits for it.
 
-// records is what a Board has beside store.Board.
-type records interface {
+// Board is what a shard shares with the processes of its machine: shm.Board.
+type Board interface {
+	store.Board
+
+	// Area is the path of the file that a client announces in what it is using, made if there is none. An error: its process, named as in
+	// /proc/PID/stat, cannot be seen from here. Leave tells that the client uses it no more; Reap clears up after those that are dead.
+	Area(client uint64, pid uint32, start uint64) (path string, err error)
+	Leave(client uint64)
+	Reap()
+
 	PutRecord(number uint64, words *[recordWords]uint64)
 	ShowsRecord(number, first uint64) bool
 	VoidRecord(number, first uint64)
@@ -27,16 +36,12 @@ const recordWords = inode.AttrWords + rpc.PlaceWords
 
 // watcher is the shard's meta.Observer.
 type watcher struct {
-	board records
+	board Board
 	place func(ino inode.Ino, gen uint32) rpc.Place // of a file's first chunk
 }
 
-func newWatcher(m *meta.Shard, board any, place func(ino inode.Ino, gen uint32) rpc.Place) *watcher {
-	b, ok := board.(records)
-	if !ok {
-		return nil
-	}
-	w := &watcher{b, place}
+func newWatcher(m *meta.Shard, board Board, place func(ino inode.Ino, gen uint32) rpc.Place) *watcher {
+	w := &watcher{board, place}
 	m.Observe(w)
 	return w
 }

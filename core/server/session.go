@@ -20,15 +20,34 @@ type clientState struct {
 	sessions int
 	pid      uint32
 	pidStart uint64
-	local    bool      // its process runs on this host: it can be looked at
-	since    time.Time // sessions == 0: since when
-	lease    uint64    // of its locks: see locks.go
+	process  *procfs.Process // it runs on this host and can be watched; else nil
+	since    time.Time       // sessions == 0: since when
+	lease    uint64          // of its locks: see locks.go
 }
 
 func (s *Shard) newClient() *clientState { return &clientState{lease: s.newLease()} }
 
-// ended reports whether the client's process is known to have.
-func (c *clientState) ended() bool { return c.local && !procfs.Runs(c.pid, c.pidStart) }
+// ended reports whether the client's process is known to be dead.
+func (c *clientState) ended() bool { return c.process != nil && c.process.Dead() }
+
+// introduce takes in which process the client is.
+func (c *clientState) introduce(pid uint32, start uint64, sameHost bool) {
+	if c.process != nil && (!sameHost || !c.process.Is(pid, start)) {
+		c.forget()
+	}
+	c.pid, c.pidStart = pid, start
+	if sameHost && c.process == nil {
+		c.process, _ = procfs.Watch(pid, start) // one that cannot be watched is treated like one on another host
+	}
+}
+
+// forget ends the watch of its process.
+func (c *clientState) forget() {
+	if c.process != nil {
+		c.process.Unwatch()
+		c.process = nil
+	}
+}
 
 // hello answers the handshake. Everything that differs is a refusal that says what; the peer is closed then.
 func (s *Shard) hello(r *rpc.Request) {
@@ -63,8 +82,7 @@ func (s *Shard) hello(r *rpc.Request) {
 		s.clients[client] = state
 	}
 	state.sessions++
-	state.pid, state.pidStart = m.PID, m.PIDStart
-	state.local = string(m.HostID) == s.o.HostID && s.o.HostID != ""
+	state.introduce(m.PID, m.PIDStart, string(m.HostID) == s.o.HostID && s.o.HostID != "")
 	reply := rpc.HelloReply{
 		Session:     r.Peer.Session(),
 		Epoch:       s.o.Map.Epoch,
@@ -120,18 +138,22 @@ func (s *Shard) endSession(p rpc.Peer, orderly bool) {
 }
 
 func (s *Shard) dropClient(client uint64) {
+	s.clients[client].forget()
 	delete(s.clients, client)
+	if s.o.Board != nil {
+		s.o.Board.Leave(client)
+	}
 	s.abortWrites(func(id meta.ReqID, _ begunWrite) bool { return id.Client == client })
 	s.dropLocks(client)
 	s.o.Meta.DropClient(client)
 	s.purge()
 }
 
-// checkClients drops the clients whose process has ended (seen on this host) or whose grace time is over (elsewhere). One that runs on this
+// checkClients drops the clients whose process is dead (seen on this host) or whose grace time is over (elsewhere). One that runs on this
 // host may be without a connection for as long as it likes: it notices only when it makes its next call.
 func (s *Shard) checkClients(now time.Time) {
 	for id, state := range s.clients {
-		away := state.sessions == 0 && !state.local && now.Sub(state.since) >= s.o.Grace
+		away := state.sessions == 0 && state.process == nil && now.Sub(state.since) >= s.o.Grace
 		if away || state.ended() {
 			s.lose(id)
 		}

@@ -42,7 +42,7 @@ type Options struct {
 	ChunkBits   uint8       // default of new files, told to clients
 	Meta        *meta.Shard
 	Store       store.Store
-	Board       store.Board   // for clients of this machine that move data themselves, if Store is store.Shareable; nil: there are none
+	Board       Board         // for clients of this machine that move data themselves, if Store is store.Shareable; nil: there are none
 	BoardDir    string        // where they find it
 	Peers       *rpc.Pool     // connections to the other shards, for coordinators; used by their goroutines only
 	Describe    func() []byte // the node's registry record, for clients that know a socket address only
@@ -149,7 +149,12 @@ func (s *Shard) Stop() {
 	s.stopping.Unlock()
 	s.stop()
 	s.workers.Wait()
-	s.onShard(func() { s.abortWrites(func(meta.ReqID, begunWrite) bool { return true }) })
+	s.onShard(func() {
+		s.abortWrites(func(meta.ReqID, begunWrite) bool { return true })
+		for _, c := range s.clients {
+			c.forget()
+		}
+	})
 }
 
 // Abandon gives back what requests hold that were cut off in the middle, so that the store can be closed. To be called when the loop
@@ -182,8 +187,8 @@ func (s *Shard) Tick(now time.Time) {
 	s.purge()
 	s.sweep(now)
 	s.checkpoint()
-	if b, ok := s.o.Board.(interface{ Reap() }); ok {
-		b.Reap()
+	if s.o.Board != nil {
+		s.o.Board.Reap()
 		if s.o.Meta.DropOrphans() > 0 { // whose last process has ended without a word
 			s.purge()
 		}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/internal/inode"
-	"github.com/benchfs/benchfs/internal/procfs"
 	"github.com/benchfs/benchfs/meta"
 	"github.com/benchfs/benchfs/rpc"
 	"github.com/benchfs/benchfs/store"
@@ -34,12 +33,16 @@ const maxBegun = 1 << 14
 func (s *Shard) attach(r *rpc.Request) error {
 	// A process that this one cannot see (another pid name space) could not be told from a dead one.
 	state := s.clients[r.Header.Client]
-	if s.shared == nil || state == nil || !state.local || state.pidStart == 0 || !procfs.Runs(state.pid, state.pidStart) {
+	if s.shared == nil || state == nil || state.process == nil {
 		return errors.WithStack(syscall.EOPNOTSUPP)
+	}
+	area, err := s.o.Board.Area(r.Header.Client, state.pid, state.pidStart)
+	if err != nil {
+		return err
 	}
 	files := s.shared.SegmentFiles()
 	text, err := json.Marshal(rpc.Attachment{
-		Board: s.o.BoardDir, Incarnation: s.o.Incarnation, Segments: files.Prefix, SegmentBytes: files.Bytes, Huge: files.Huge,
+		Board: s.o.BoardDir, Area: area, Incarnation: s.o.Incarnation, Segments: files.Prefix, SegmentBytes: files.Bytes, Huge: files.Huge,
 	})
 	if err != nil {
 		return errors.WithStack(err)
@@ -179,8 +182,8 @@ func (s *Shard) extendHere(answer *rpc.WrittenReply, ino inode.Ino, end uint64, 
 	return nil
 }
 
-// abortWrites forgets begun writes, of clients that are gone or have given up. Should one be alive after all and still copying, then
-// it copies into room that nobody else gets before it has noticed (shm).
+// abortWrites forgets begun writes, of clients that are gone or have given up. One may be alive after all: if it has not begun to copy, it finds its
+// place void; if it is copying, it has announced that, and nobody else gets the room before it has ended (shm).
 func (s *Shard) abortWrites(which func(id meta.ReqID, b begunWrite) bool) {
 	for id, b := range s.begun {
 		if which(id, b) {

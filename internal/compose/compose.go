@@ -165,8 +165,6 @@ func makeClient(cfg *config.Config, p Process, id rpc.Identity, m *layout.Map, n
 		Shortcut:        cfg.Data.Shortcut,
 		MapBytes:        int64(cfg.Data.MapLimit),
 		HostID:          id.HostID,
-		PID:             id.PID,
-		PIDStart:        id.PIDStart,
 		Layout:          lay,
 		Prefix:          cfg.Client.Prefix,
 	})

@@ -170,7 +170,7 @@ func (d *Daemon) startShard(network *network, m *layout.Map, number uint32, secr
 		return err
 	}
 	d.ends.add(func() error { return parts.close() })
-	if err := parts.openBoard(d.cfg, number, d.record.Incarnation, d.log); err != nil {
+	if err := parts.openBoard(d.cfg, number, d.record.Incarnation); err != nil {
 		return err
 	}
 	options := server.Options{

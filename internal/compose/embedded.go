@@ -92,7 +92,7 @@ func attachShard(cfg *config.Config, p Process, network *inproc.Network, o serve
 		return err
 	}
 	ends.add(func() error { return parts.close() })
-	if err := parts.openBoard(cfg, o.Peer.Shard, o.Incarnation, silent); err != nil {
+	if err := parts.openBoard(cfg, o.Peer.Shard, o.Incarnation); err != nil {
 		return err
 	}
 	parts.share(&o)

@@ -15,7 +15,6 @@ import (
 	"github.com/benchfs/benchfs/core/client"
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/core/server"
-	"github.com/benchfs/benchfs/internal/procfs"
 	"github.com/benchfs/benchfs/internal/wal"
 	"github.com/benchfs/benchfs/meta"
 	"github.com/benchfs/benchfs/shm"
@@ -33,9 +32,8 @@ type shardParts struct {
 	boardDir string
 }
 
-// openBoard makes the board of a store that clients of this machine may reach into, and waits until those of the incarnation
-// before are out of it.
-func (p *shardParts) openBoard(cfg *config.Config, shard uint32, incarnation uint64, log *slog.Logger) error {
+// openBoard makes the board of a store that clients of this machine may reach into.
+func (p *shardParts) openBoard(cfg *config.Config, shard uint32, incarnation uint64) error {
 	if _, ok := p.store.(store.Shareable); !ok || cfg.Data.Shortcut == client.ShortcutOff {
 		return nil
 	}
@@ -43,13 +41,10 @@ func (p *shardParts) openBoard(cfg *config.Config, shard uint32, incarnation uin
 	if err != nil {
 		return errors.WithStack(err)
 	}
-	board, err := shm.Create(dir, incarnation, procfs.Runs)
+	board, err := shm.Create(dir, incarnation)
 	if err != nil {
 		return errors.Wrapf(err, "board of shard %d", shard)
 	}
-	board.AwaitQuiet(func(pid uint32) {
-		log.Warn("waiting for a process that is stopped while it copies from or to the store", "pid", pid, "shard", shard)
-	})
 	p.board, p.boardDir = board, dir
 	return nil
 }

@@ -8,7 +8,9 @@ import (
 )
 
 // leaves may be imported by everybody.
-var leaves = []string{"fserr", "core/layout", "internal/chain", "internal/inode", "internal/memcopy", "internal/procfs", "internal/random"}
+var leaves = []string{
+	"fserr", "core/layout", "internal/chain", "internal/inode", "internal/invariant", "internal/memcopy", "internal/procfs", "internal/random",
+}
 
 // mayImport says what a room may import of this module besides the leaves and itself. "*" is everything but the places where
 // programs are made (capi, cmd, tests).
@@ -20,6 +22,7 @@ var mayImport = []struct {
 	{"core/layout", nil},
 	{"internal/chain", nil},
 	{"internal/inode", nil},
+	{"internal/invariant", nil},
 	{"internal/procfs", nil},
 	{"internal/rangelock", nil},
 	{"config", nil},

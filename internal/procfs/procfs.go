@@ -31,43 +31,27 @@ func ReadFile(path string) (string, error) {
 	}
 }
 
-// stat is what is needed of /proc/PID/stat (proc(5)).
-type stat struct {
-	state string
-	start uint64 // clock ticks since boot
-}
-
-func readStat(pid uint32) (stat, error) {
+// readStart reads when a process began from /proc/PID/stat (proc(5)): clock ticks since boot.
+func readStart(pid uint32) (uint64, error) {
 	text, err := ReadFile("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/stat")
 	if err != nil {
-		return stat{}, err
+		return 0, err
 	}
-	const state, start = 0, 22 - 3 // what follows the command begins with field number 3
+	const start = 22 - 3 // what follows the command begins with field number 3
 	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
 	if len(fields) <= start {
-		return stat{}, errors.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
+		return 0, errors.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
 	}
-	ticks, err := strconv.ParseUint(fields[start], 10, 64)
-	return stat{fields[state], ticks}, err
+	return strconv.ParseUint(fields[start], 10, 64)
 }
 
 // StartTime is when a process began, in clock ticks since boot: with its pid it names a process for good. 0 when that cannot be read.
 func StartTime(pid uint32) uint64 {
-	s, err := readStat(pid)
+	start, err := readStart(pid)
 	if err != nil {
 		return 0
 	}
-	return s.start
-}
-
-// Runs reports whether the process with this pid and start time (0: any) exists and has not ended. When that cannot be read for another
-// reason than its absence, the answer is yes: nobody is cut off on a guess.
-func Runs(pid uint32, start uint64) bool {
-	s, err := readStat(pid)
-	if err != nil {
-		return !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ESRCH)
-	}
-	return s.state != "Z" && (start == 0 || s.start == start)
+	return start
 }
 
 func retry(call func() (int, error)) (int, error) {

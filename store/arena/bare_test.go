@@ -13,14 +13,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/benchfs/benchfs/internal/procfs"
 	"github.com/benchfs/benchfs/shm"
 	"github.com/benchfs/benchfs/store"
 	"github.com/benchfs/benchfs/store/arena"
 )
 
 // bareStore is a store on tmpfs with next to nothing prepared, and the segments as a client has them.
-func bareStore(t *testing.T, dir string, capacityBytes int64) (*arena.Store, *shm.Segments) {
+func bareStore(t *testing.T, dir string, capacityBytes int64) *reached {
 	t.Helper()
 	o := options(dir, capacityBytes)
 	o.HugePages, o.AheadBytes = false, 1
@@ -28,19 +27,7 @@ func bareStore(t *testing.T, dir string, capacityBytes int64) (*arena.Store, *sh
 	if err != nil {
 		t.Fatal(err)
 	}
-	board, err := shm.Create(dir, 7, procfs.Runs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Share(board)
-	files := s.SegmentFiles()
-	segments := shm.NewSegments(files.Prefix, files.Bytes, true, files.Huge, shm.NewBudget(1<<30))
-	t.Cleanup(func() {
-		if err := errors.Join(segments.Close(), s.Close(), board.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-	return s, segments
+	return reach(t, s, dir, func(b *shm.Board) store.Board { return b })
 }
 
 func tmpfsDir(t *testing.T) string {
@@ -58,19 +45,16 @@ func tmpfsDir(t *testing.T) string {
 }
 
 // putOutside writes to the room of a begun write as a client does.
-func putOutside(s *arena.Store, segments *shm.Segments, w store.Write, bare bool, off uint32, data []byte) error {
-	place, ok := s.PlaceOfWrite(w)
+func (r *reached) putOutside(w store.Write, bare bool, off uint32, data []byte) error {
+	place, ok := r.s.PlaceOfWrite(w)
 	if !ok {
 		return errors.New("a write without a place")
 	}
-	segment, err := segments.Get(place.Segment)
-	if err != nil {
-		return err
+	at := r.at(place)
+	if !r.view.Fill(&at, data, off, bare) {
+		return syscall.ENOSPC
 	}
-	if bare {
-		return segment.WriteFile(data, place.Offset+uint64(off))
-	}
-	return segment.Write(data, place.Offset+uint64(off))
+	return nil
 }
 
 // Room without pages is filled through the file, in any order, beside writes by message, ended well or not: what is read is what was written, and gaps
@@ -79,7 +63,8 @@ func TestBareRoom(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 2))
-	s, segments := bareStore(t, tmpfsDir(t), 256<<20)
+	r := bareStore(t, tmpfsDir(t), 256<<20)
+	s := r.s
 	const chunkBits, chunks = 20, 60
 	want := make([][]byte, chunks)
 	bares := 0
@@ -110,7 +95,7 @@ func TestBareRoom(t *testing.T) {
 			}
 			if abort && int(off) >= len(want[i]) { // an overwrite has changed its range, whatever becomes of it
 				if rng.IntN(2) == 0 {
-					if err := putOutside(s, segments, w, bare, off, data); err != nil {
+					if err := r.putOutside(w, bare, off, data); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -120,7 +105,7 @@ func TestBareRoom(t *testing.T) {
 			if bare {
 				bares++
 			}
-			if err := putOutside(s, segments, w, bare, off, data); err != nil {
+			if err := r.putOutside(w, bare, off, data); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.Commit(w); err != nil {
@@ -154,13 +139,14 @@ func TestBareRoomOnAFullMedium(t *testing.T) {
 		t.Skip("mounting a tmpfs: ", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
-	s, segments := bareStore(t, dir, 60<<20)
+	r := bareStore(t, dir, 60<<20)
+	s := r.s
 	data := bytes.Repeat([]byte{7}, 1<<20)
 	full := 0
 	for i := range uint64(56) {
 		w, bare, err := s.BeginBare(1, i, 0, 1<<20, 0, 20)
 		if err == nil {
-			if err = putOutside(s, segments, w, bare, 0, data); err == nil {
+			if err = r.putOutside(w, bare, 0, data); err == nil {
 				err = s.Commit(w)
 			} else {
 				s.Abort(w)

@@ -2,18 +2,23 @@ package arena_test
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
-	"github.com/benchfs/benchfs/internal/procfs"
+	"github.com/benchfs/benchfs/internal/invariant"
 	"github.com/benchfs/benchfs/shm"
+	"github.com/benchfs/benchfs/shm/shmtest"
 	"github.com/benchfs/benchfs/store"
 	"github.com/benchfs/benchfs/store/arena"
 )
+
+func init() { invariant.Enabled = true }
 
 var shareSeed = flag.Uint64("share-seed", 0, "seed of TestSharedChunks; 0 draws one")
 
@@ -41,26 +46,86 @@ type told struct {
 	place store.Place
 }
 
-// use is a place that held when its client entered.
+// use is a place that held when a thread had announced it and looked; the thread goes on in its own time.
 type use struct {
 	told
-	shm.Use
-	present int // then: what a client may overwrite
+	shmtest.Use
+	present int // then: what the thread may overwrite
+}
+
+// reached is a store and a client of this process that reaches into it.
+type reached struct {
+	t        *testing.T
+	s        *arena.Store
+	board    *shm.Board
+	view     *shm.View
+	area     shmtest.Area
+	segments *shm.Segments
+	files    store.SegmentFiles
+}
+
+// reach shares a store whose directory is dir with this process; the test's end closes all of it.
+func reach(t *testing.T, s *arena.Store, dir string, wrap func(*shm.Board) store.Board) *reached {
+	t.Helper()
+	board, err := shm.Create(dir, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(s.Close(), board.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	s.Share(wrap(board))
+	r := &reached{
+		t: t, s: s, board: board, files: s.SegmentFiles(),
+		view: shmtest.Attach(t, board, dir, 7, 1), area: shmtest.Open(t, shmtest.AreaOf(t, board, 1)),
+	}
+	r.segments = shm.NewSegments(r.files.Prefix, r.files.Bytes, true, r.files.Huge, shm.NewBudget(1<<30))
+	t.Cleanup(func() {
+		if err := r.segments.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// at is a place that the store told, for the client.
+func (r *reached) at(p store.Place) shm.Place {
+	r.t.Helper()
+	at, err := r.segments.PlaceAt(p.Slot, p.Serial, p.Segment, p.Offset, p.Bytes)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return at
+}
+
+// announce is a thread that is stopped after step U1 of a use of the place.
+func (r *reached) announce(p store.Place) shmtest.Use {
+	return r.area.AnnouncePlace(r.t, p, r.files.Bytes)
+}
+
+// file is the segment file of a place, for threads that copy without looking again.
+func (r *reached) file(p store.Place) *os.File {
+	r.t.Helper()
+	f, err := os.OpenFile(r.files.Prefix+strconv.Itoa(int(p.Segment)), os.O_RDWR, 0)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = f.Close() })
+	return f
 }
 
 // shared is a store, a client that reaches into it, and what should be in it.
 type shared struct {
-	t        *testing.T
-	rng      *rand.Rand
-	s        *arena.Store
-	view     *shm.View
-	segments *shm.Segments
-	files    map[uint64]map[uint64][]byte
-	gens     map[uint64]uint32
-	known    []told
-	inside   []use
-	used     int
-	steps    int
+	*reached
+	rng    *rand.Rand
+	want   map[uint64]map[uint64][]byte
+	gens   map[uint64]uint32
+	known  []told
+	inside []use
+	used   int
+	steps  int
 }
 
 const (
@@ -103,13 +168,10 @@ func (m *shared) write(ino, chunk uint64) {
 	switch {
 	case outside && ok:
 		m.known = append(m.known, told{ino, chunk, place})
-		segment, err := m.segments.Get(place.Segment)
-		m.check(err)
-		put := segment.Write
-		if bare {
-			put = segment.WriteFile
+		at := m.at(place)
+		if !m.view.Fill(&at, data, uint32(off), bare) {
+			m.t.Fatalf("step %d: room for a write cannot be filled", m.steps)
 		}
-		m.check(put(data, place.Offset+uint64(off)))
 	case outside:
 		m.s.Abort(w)
 		m.adopt(ino, chunk, off, len(data))
@@ -123,20 +185,20 @@ func (m *shared) write(ino, chunk uint64) {
 		return
 	}
 	m.check(m.s.Commit(w))
-	if m.files[ino] == nil {
-		m.files[ino] = map[uint64][]byte{}
+	if m.want[ino] == nil {
+		m.want[ino] = map[uint64][]byte{}
 	}
-	have := m.files[ino][chunk]
+	have := m.want[ino][chunk]
 	if end := off + len(data); end > len(have) {
 		have = append(have, make([]byte, end-len(have))...)
 	}
 	copy(have[off:], data)
-	m.files[ino][chunk] = have
+	m.want[ino][chunk] = have
 }
 
 // adopt takes a range as it is: a write that did not end well may have changed its own range, and nothing else.
 func (m *shared) adopt(ino, chunk uint64, off, n int) {
-	have := m.files[ino][chunk]
+	have := m.want[ino][chunk]
 	if off >= len(have) {
 		return
 	}
@@ -152,20 +214,22 @@ func (m *shared) enter() {
 		return
 	}
 	k := m.known[m.rng.IntN(len(m.known))]
-	u, ok := m.view.Enter()
-	if !ok {
-		m.t.Fatal("no cell")
-	}
-	present, ok := m.view.Present(k.place.Slot, k.place.Serial)
+	u := m.announce(k.place)
+	present, ok := m.present(k)
 	if !ok {
 		u.Leave()
 		return
 	}
-	want := m.files[k.ino][k.chunk]
-	if int(present) != len(want) {
+	if want := m.want[k.ino][k.chunk]; present != len(want) {
 		m.t.Fatalf("%d/%d: %d bytes are shown, there are %d", k.ino, k.chunk, present, len(want))
 	}
-	m.inside = append(m.inside, use{k, u, int(present)})
+	m.inside = append(m.inside, use{k, u, present})
+}
+
+// present is how many bytes the board shows of a place; false: it does not hold any more.
+func (m *shared) present(k told) (n int, ok bool) {
+	at := m.at(k.place)
+	return m.view.Read(&at, make([]byte, k.place.Bytes), 0)
 }
 
 // leave ends one: it has read, or it writes now, however late.
@@ -177,24 +241,26 @@ func (m *shared) leave() {
 	u := m.inside[i]
 	m.inside = append(m.inside[:i], m.inside[i+1:]...)
 	defer func() { m.used++ }()
-	segment, err := m.segments.Get(u.place.Segment)
-	m.check(err)
-	present, held := m.view.Present(u.place.Slot, u.place.Serial)
+	file := m.file(u.place)
+	defer file.Close()
+	present, held := m.present(u.told)
 	n := u.present
 	if held {
-		n = int(present)
+		n = present
 	}
 	got := make([]byte, n)
-	m.check(segment.Read(got, u.place.Offset))
-	if held && !bytes.Equal(got, m.files[u.ino][u.chunk]) {
+	_, err := file.ReadAt(got, int64(u.place.Offset))
+	m.check(err)
+	if held && !bytes.Equal(got, m.want[u.ino][u.chunk]) {
 		m.t.Fatalf("%d/%d: other bytes than the file's", u.ino, u.chunk)
 	}
 	if n > 0 {
 		off := m.rng.IntN(n)
 		data := m.random(1 + m.rng.IntN(n-off))
-		m.check(segment.Write(data, u.place.Offset+uint64(off))) // its own file's, or nobody's: compare tells
+		_, err := file.WriteAt(data, int64(u.place.Offset)+int64(off)) // its own file's, or nobody's: compare tells
+		m.check(err)
 		if held {
-			copy(m.files[u.ino][u.chunk][off:], data)
+			copy(m.want[u.ino][u.chunk][off:], data)
 		} else {
 			m.adopt(u.ino, u.chunk, off, len(data))
 		}
@@ -208,9 +274,9 @@ func (m *shared) compare() {
 		for chunk := range uint64(shareChunks) {
 			v, err := m.s.View(ino+1, chunk, 0, 1<<shareBits, m.gens[ino+1])
 			m.check(err)
-			if !bytes.Equal(v.Data, m.files[ino+1][chunk]) {
+			if !bytes.Equal(v.Data, m.want[ino+1][chunk]) {
 				m.t.Fatalf("step %d: %d/%d: %d bytes, want %d; other ones from byte %d on", m.steps, ino+1, chunk, len(v.Data),
-					len(m.files[ino+1][chunk]), firstDifference(v.Data, m.files[ino+1][chunk]))
+					len(m.want[ino+1][chunk]), firstDifference(v.Data, m.want[ino+1][chunk]))
 			}
 			m.s.Release(v)
 		}
@@ -227,19 +293,19 @@ func firstDifference(a, b []byte) int {
 }
 
 func (m *shared) truncate(ino uint64) {
-	if m.files[ino] == nil {
+	if m.want[ino] == nil {
 		return
 	}
 	m.gens[ino]++
 	size := m.rng.Uint64N(shareChunks << shareBits)
 	m.check(m.s.Truncate(ino, m.gens[ino], size, shareBits))
-	for chunk, have := range m.files[ino] {
+	for chunk, have := range m.want[ino] {
 		from := chunk << shareBits
 		switch {
 		case size <= from:
-			delete(m.files[ino], chunk)
+			delete(m.want[ino], chunk)
 		case size < from+uint64(len(have)):
-			m.files[ino][chunk] = have[:size-from]
+			m.want[ino][chunk] = have[:size-from]
 		}
 	}
 }
@@ -256,26 +322,13 @@ func TestSharedChunks(t *testing.T) {
 		t.Run(fmt.Sprintf("scarce=%v", scarce), func(t *testing.T) {
 			dir := t.TempDir()
 			s := open(t, dir, 4<<20)
-			board, err := shm.Create(dir, 7, procfs.Runs)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if scarce {
-				s.Share(&fewSlots{Board: board})
-			} else {
-				s.Share(board)
-			}
-			pid := uint32(os.Getpid())
-			view, err := shm.Attach(dir, 7, pid, procfs.StartTime(pid))
-			if err != nil {
-				t.Fatal(err)
-			}
-			files := s.SegmentFiles()
-			m := &shared{
-				t: t, rng: rand.New(rand.NewPCG(seed, 1)), s: s, view: view,
-				segments: shm.NewSegments(files.Prefix, files.Bytes, true, files.Huge, shm.NewBudget(1<<30)),
-				files:    map[uint64]map[uint64][]byte{}, gens: map[uint64]uint32{},
-			}
+			r := reach(t, s, dir, func(b *shm.Board) store.Board {
+				if scarce {
+					return &fewSlots{Board: b}
+				}
+				return b
+			})
+			m := &shared{reached: r, rng: rand.New(rand.NewPCG(seed, 1)), want: map[uint64]map[uint64][]byte{}, gens: map[uint64]uint32{}}
 			for step := range 6000 {
 				m.steps = step
 				ino, chunk := 1+m.rng.Uint64N(shareInodes), m.rng.Uint64N(shareChunks)
@@ -295,7 +348,7 @@ func TestSharedChunks(t *testing.T) {
 				case 11:
 					if m.rng.IntN(3) == 0 {
 						m.check(s.Purge(ino))
-						delete(m.files, ino)
+						delete(m.want, ino)
 						delete(m.gens, ino)
 					}
 				}
@@ -312,9 +365,6 @@ func TestSharedChunks(t *testing.T) {
 			m.compare()
 			if m.used < 100 {
 				t.Errorf("only %d uses", m.used)
-			}
-			for _, close := range []func() error{m.segments.Close, view.Close, s.Close, board.Close} {
-				m.check(close())
 			}
 		})
 	}

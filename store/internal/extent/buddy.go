@@ -103,6 +103,16 @@ func (b *buddy) takeAt(page uint32, order uint8) bool {
 	return false
 }
 
+// takeFree takes the largest free run that begins at a page and ends before another, within what takeAt can take; −1: the page is taken.
+func (b *buddy) takeFree(page, end uint32) (order int) {
+	for order = maxOrder; order >= 0; order-- {
+		if page&(1<<order-1) == 0 && page+1<<order <= end && b.takeAt(page, uint8(order)) {
+			return order
+		}
+	}
+	return -1
+}
+
 // give frees a taken run, and joins it with its free neighbours.
 func (b *buddy) give(page uint32, order uint8) {
 	b.taken -= 1 << order

@@ -1,28 +1,20 @@
 package extent
 
-import (
-	"runtime"
+import "github.com/benchfs/benchfs/store"
 
-	"github.com/benchfs/benchfs/fserr"
-	"github.com/benchfs/benchfs/store"
-)
-
-// Chunks that other processes reach into (store.Shareable). Three rules keep them right:
+// Chunks that other processes reach into (store.Shareable; shm/PROTOCOL.md, section 3). Three rules keep them right:
 //
-//   - The slot of a chunk is dropped before the chunk's bytes are copied elsewhere, cut or given up. A process that was writing meanwhile
-//     sees that, and writes again.
+//   - The slot of a chunk is dropped before the chunk's bytes are copied elsewhere, before its extent is cut or given up, and when a Write that a
+//     process may still be filling is aborted. A process that was writing meanwhile sees that, and writes again.
 //   - Its slot's count of present bytes follows the chunk's, after the bytes are in place.
-//   - Pages that were ever shared are reused only when nobody uses a place any more that held when they were let go (limbo).
+//   - Pages that were ever shared are reused only when no announcement overlaps them (quarantine.go).
 
-// limboRun is pages that somebody may still be using.
-type limboRun struct {
-	page   uint32
-	order  uint8
-	synced bool
+// Share implements store.Shareable. What processes have announced already, at an earlier incarnation, they may be touching still [R3].
+func (s *Store) Share(b store.Board) {
+	s.board = b
+	s.quarantine.board = b
+	s.takeOver()
 }
-
-// Share implements store.Shareable.
-func (s *Store) Share(b store.Board) { s.board = b }
 
 // SegmentBytes is the size of each segment.
 func (s *Store) SegmentBytes() int64 { return 1 << (s.space.segmentBits + pageBits) }
@@ -108,49 +100,3 @@ func (s *Store) showPresent(c *chunk) {
 		s.board.Set(c.slot-1, c.present)
 	}
 }
-
-// intoLimbo keeps pages until nobody can be using them.
-func (s *Store) intoLimbo(page uint32, order uint8, synced bool) {
-	s.limbo = append(s.limbo, limboRun{page: page, order: order, synced: synced})
-	s.limboPages += 1 << order
-	s.limboEpoch = s.board.Retire()
-}
-
-// leaveLimbo frees the pages that wait there, if nobody can be using them any more.
-func (s *Store) leaveLimbo() bool {
-	if len(s.limbo) == 0 || !s.board.Quiet(s.limboEpoch) {
-		return false
-	}
-	for _, run := range s.limbo {
-		s.freeRun(run.page, run.order, run.synced)
-	}
-	s.limbo, s.limboPages = s.limbo[:0], 0
-	return true
-}
-
-// awaitLimbo is leaveLimbo for when space is short: a use lasts no longer than a copy, so that a moment's patience mostly helps.
-func (s *Store) awaitLimbo() bool {
-	for range 200 {
-		if len(s.limbo) == 0 || s.leaveLimbo() {
-			return true
-		}
-		runtime.Gosched()
-	}
-	return false
-}
-
-// takeRun takes pages; when there are none, after everything that waits has been given back.
-func (s *Store) takeRun(order uint8) (page uint32, fresh bool, err error) {
-	s.leaveLimbo()
-	page, fresh, err = s.space.take(order)
-	if !isFull(err) || len(s.limbo) == 0 && len(s.waiting) == 0 {
-		return page, fresh, err
-	}
-	s.awaitLimbo()
-	if page, fresh, err = s.space.take(order); isFull(err) && s.reclaim() {
-		page, fresh, err = s.space.take(order)
-	}
-	return page, fresh, err
-}
-
-func isFull(err error) bool { return err != nil && fserr.Errno(err) == noSpace }

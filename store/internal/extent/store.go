@@ -121,13 +121,11 @@ type Store struct {
 	allSynced    uint32        // extents born before this Sync were covered by one of everything
 	syncsDone    atomic.Uint32 // the latest of those that have ended well
 
-	// Pages that other processes may still be using: see share.go.
+	// What other processes are told of: see share.go.
 	board      store.Board // nil: nothing is shared
 	slotChunks []uint32    // by slot of the board: the chunk that has it; 0: none
 	hand       int         // of recycleSlot
-	limbo      []limboRun
-	limboPages uint64
-	limboEpoch uint64 // of the last that came
+	quarantine quarantine
 
 	awake  []uint32          // a Device's: Transfers to look at again, by index
 	record [recordBytes]byte // scratch
@@ -159,7 +157,7 @@ func New(c Config) (*Store, error) {
 		err = s.claimReplayed()
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.release())
+		return nil, errors.Join(err, s.closeParts())
 	}
 	return s, nil
 }
@@ -252,9 +250,10 @@ func (s *Store) Reserve(ino, number uint64, n uint32, gen uint32, chunkBits uint
 
 // Usage implements store.Store.
 func (s *Store) Usage() store.Usage {
+	s.release() // what is left in quarantine is in use, by other processes
 	return store.Usage{
 		CapacityBytes: s.space.buddy.capacity << pageBits,
-		UsedBytes:     (s.space.buddy.taken - s.waitingPages - s.limboPages) << pageBits,
+		UsedBytes:     (s.space.buddy.taken - s.waitingPages) << pageBits,
 		Chunks:        uint64(s.chunks.live),
 		Files:         uint64(len(s.index)),
 	}
@@ -265,7 +264,7 @@ func (s *Store) TouchAhead() (more bool) {
 	if s.closed {
 		return false
 	}
-	s.leaveLimbo()
+	s.release()
 	return s.space.touchAhead()
 }
 
@@ -275,7 +274,7 @@ func (s *Store) PlanAhead() (work func() error, done func(error)) {
 	if s.closed {
 		return nil, nil
 	}
-	s.leaveLimbo()
+	s.release()
 	return s.space.planAhead()
 }
 
@@ -303,11 +302,11 @@ func (s *Store) Close() error {
 	if s.log != nil {
 		err = s.space.backing.SyncAll()
 	}
-	return errors.Join(err, s.release())
+	return errors.Join(err, s.closeParts())
 }
 
-// release lets go of log and backing. The backing goes first: the log holds the lock on both.
-func (s *Store) release() error {
+// closeParts lets go of log and backing. The backing goes first: the log holds the lock on both.
+func (s *Store) closeParts() error {
 	err := s.space.backing.Close()
 	if s.log != nil {
 		err = errors.Join(err, s.log.Close())

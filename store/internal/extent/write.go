@@ -2,6 +2,7 @@ package extent
 
 import (
 	"github.com/benchfs/benchfs/fserr"
+	"github.com/benchfs/benchfs/internal/invariant"
 	"github.com/benchfs/benchfs/store"
 )
 
@@ -194,7 +195,9 @@ func (s *Store) enlargeTo(c *chunk, order uint8) error {
 }
 
 // moveTo makes ei the chunk's extent. Nothing is known of what follows the present bytes unless the extent is fresh.
+// The chunk has no slot.
 func (s *Store) moveTo(c *chunk, ei uint32, fresh bool) {
+	invariant.Check(c.slot == 0, "a chunk moves while slot %d names its extent", c.slot)
 	s.letGo(c.extent)
 	c.extent, c.clean = ei, 0
 	if fresh {
@@ -218,9 +221,14 @@ func (s *Store) Commit(committed store.Write) error {
 
 // Abort implements store.Store. It does nothing to a Write that has ended.
 func (s *Store) Abort(aborted store.Write) {
-	if w := s.writes.get(aborted.Ref()); w != nil {
-		s.end(aborted.Ref(), w, true)
+	w := s.writes.get(aborted.Ref())
+	if w == nil {
+		return
 	}
+	if w.chunk != 0 { // who was told its place may come to fill it later
+		s.unshare(s.chunks.at(w.chunk))
+	}
+	s.end(aborted.Ref(), w, true)
 }
 
 // stale reports whether the file was truncated or purged since the Write began.
@@ -374,6 +382,7 @@ func (s *Store) fit(c *chunk, order uint8) {
 	if e.pins != 0 || e.order <= order || s.logChunk(c, e.page, order, c.present) != nil {
 		return
 	}
+	s.unshare(c)
 	s.freeUpper(e, e.order, order)
 	e.order = order
 	c.clean = min(c.clean, e.bytes())
