@@ -109,6 +109,9 @@ func Run(page, pages uint32) uint64 {
 // Leave is step U4.
 func (u Use) Leave() { atomic.SwapUint64(u.word, 0) }
 
+// PID is the process that the area belongs to.
+func (a Area) PID() int { return int(atomic.LoadUint64((*uint64)(&a.c.pid))) }
+
 // Busy reports whether anything is announced.
 func (a Area) Busy() bool {
 	for i := range min(atomic.LoadUint64((*uint64)(&a.c.used)), C.BFS_ANNOUNCEMENTS) {

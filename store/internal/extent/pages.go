@@ -51,6 +51,7 @@ func (s *Store) freeUpper(e *extent, order, to uint8) {
 
 // letGoRun frees pages of an extent, or keeps them as long as another process may be using them. If they had a slot, it was dropped.
 func (s *Store) letGoRun(e *extent, page uint32, order uint8) {
+	s.checkUnnamed(page, order)
 	if e.shared {
 		s.quarantine.add(page, order, s.isSynced(e))
 		return
@@ -60,7 +61,7 @@ func (s *Store) letGoRun(e *extent, page uint32, order uint8) {
 
 // freeRun gives pages back that no process can be using: at once, or, if they held synced bytes, when the log that says so is synced.
 func (s *Store) freeRun(page uint32, order uint8, synced bool) {
-	s.checkFreed(page, order)
+	s.checkUntouched(page, order)
 	if !synced {
 		s.space.buddy.give(page, order)
 		return

@@ -166,10 +166,9 @@ func (s *Store) takeOver() {
 	}
 }
 
-// checkFreed asserts what must hold of pages that are about to be reused: no slot stands for them, and no process touches them. A process that has not
-// looked at its slot yet may have announced them all the same, but not for long.
-func (s *Store) checkFreed(page uint32, order uint8) {
-	if !invariant.Enabled || s.board == nil {
+// checkUnnamed asserts that no slot stands for pages that are let go.
+func (s *Store) checkUnnamed(page uint32, order uint8) {
+	if !invariant.Enabled {
 		return
 	}
 	for slot, ci := range s.slotChunks {
@@ -177,7 +176,15 @@ func (s *Store) checkFreed(page uint32, order uint8) {
 			continue
 		}
 		e := s.extents.at(s.chunks.at(ci).extent)
-		invariant.Check(page+1<<order <= e.page || e.page+1<<e.order <= page, "pages %d+%d are freed while slot %d names them", page, 1<<order, slot)
+		invariant.Check(page+1<<order <= e.page || e.page+1<<e.order <= page, "pages %d+%d are let go while slot %d names them", page, 1<<order, slot)
+	}
+}
+
+// checkUntouched asserts that no process touches pages that are about to be reused. One that has not looked at its slot yet may have announced them
+// all the same, but not for long.
+func (s *Store) checkUntouched(page uint32, order uint8) {
+	if !invariant.Enabled || s.board == nil {
+		return
 	}
 	q := &quarantine{board: s.board}
 	for end := time.Now().Add(time.Second); ; syscall.Nanosleep(&syscall.Timespec{Nsec: 1e6}, nil) {
