@@ -13,16 +13,15 @@ import (
 // areaOwner makes the test binary a process that has an area and does nothing.
 const areaOwner = "BENCHFS_TEST_AREA_OWNER"
 
-func TestMain(m *testing.M) {
+func init() {
 	if os.Getenv(areaOwner) != "" {
 		_, _ = os.Stdin.Read(make([]byte, 1)) // until it is killed
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
 }
 
-// child starts a process, and returns how to end it.
-func child(t *testing.T) (pid uint32, kill func()) {
+// owner starts such a process, and returns how to end it.
+func owner(t *testing.T) (pid uint32, kill func()) {
 	t.Helper()
 	c := exec.Command(os.Args[0])
 	c.Env = append(os.Environ(), areaOwner+"=1")
@@ -57,7 +56,7 @@ func TestAreasGoWithTheirProcess(t *testing.T) {
 		return b
 	}
 	b := create()
-	pid, kill := child(t)
+	pid, kill := owner(t)
 	start := procfs.StartTime(pid)
 	path, err := b.Area(9, pid, start)
 	if err != nil {
@@ -91,7 +90,7 @@ func TestAreasGoWithTheirProcess(t *testing.T) {
 	if _, err := os.Stat(path); err == nil || len(announced(next)) != 0 {
 		t.Error("the area of a dead process is still there", err)
 	}
-	pid, kill = child(t)
+	pid, kill = owner(t)
 	if path, err = next.Area(11, pid, procfs.StartTime(pid)); err != nil {
 		t.Fatal(err)
 	}

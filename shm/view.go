@@ -1,7 +1,6 @@
 package shm
 
 /*
-#cgo CFLAGS: -std=gnu11 -O2 -Wall -Wextra
 #cgo noescape use_read
 #cgo noescape use_overwrite
 #cgo noescape use_fill

@@ -120,7 +120,7 @@ func TestDeathInEachStep(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			use := n.area.AnnouncePlace(t, store.Place{Segment: place.Segment, Offset: place.Offset, Bytes: place.Bytes}, n.store.SegmentFiles().Bytes) // once more
+			use := n.area.AnnouncePlace(t, place.Segment, place.Offset, place.Bytes, n.store.SegmentFiles().Bytes) // once more
 			at := n.at(place)
 			if _, held := n.view.Read(&at, make([]byte, 1), 0); held != (step != "aborted") {
 				t.Fatalf("the place holds: %v", held)

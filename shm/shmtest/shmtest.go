@@ -14,7 +14,6 @@ import (
 
 	"github.com/benchfs/benchfs/internal/procfs"
 	"github.com/benchfs/benchfs/shm"
-	"github.com/benchfs/benchfs/store"
 )
 
 // AreaOf gives this process an area at a shard, under a client's number, and returns its path.
@@ -90,11 +89,11 @@ func (a Area) Announce(t testing.TB, run uint64) Use {
 	return Use{}
 }
 
-// AnnouncePlace announces the pages of a place in segments of a size.
-func (a Area) AnnouncePlace(t testing.TB, p store.Place, segmentBytes int64) Use {
+// AnnouncePlace announces the pages of a place: bytes from an offset of a segment on, all segments being of one size.
+func (a Area) AnnouncePlace(t testing.TB, segment uint32, offset uint64, bytes uint32, segmentBytes int64) Use {
 	t.Helper()
 	const page = 4096
-	return a.Announce(t, Run(uint32(uint64(p.Segment)*uint64(segmentBytes/page)+p.Offset/page), p.Bytes/page))
+	return a.Announce(t, Run(uint32(uint64(segment)*uint64(segmentBytes/page)+offset/page), bytes/page))
 }
 
 // Run is the word that announces a run of pages, a power of two of them.

@@ -231,7 +231,7 @@ func TestRestartBesideAStoppedClient(t *testing.T) {
 	}
 	var uses []shmtest.Use
 	for _, p := range places {
-		uses = append(uses, area.AnnouncePlace(t, p, s.SegmentBytes()))
+		uses = append(uses, area.AnnouncePlace(t, p.Segment, p.Offset, p.Bytes, s.SegmentBytes()))
 	}
 	if err := s.Purge(1); err != nil { // the first is free at the restart, the second goes afterwards
 		t.Fatal(err)

@@ -102,7 +102,7 @@ func (r *reached) at(p store.Place) shm.Place {
 
 // announce is a thread that is stopped after step U1 of a use of the place.
 func (r *reached) announce(p store.Place) shmtest.Use {
-	return r.area.AnnouncePlace(r.t, p, r.files.Bytes)
+	return r.area.AnnouncePlace(r.t, p.Segment, p.Offset, p.Bytes, r.files.Bytes)
 }
 
 // file is the segment file of a place, for threads that copy without looking again.
