@@ -56,7 +56,10 @@ func roundTripCase(block int) testCase {
 			size = 4096
 		}
 		r, err := s.jobResult(ctx, row, messageJob(block, size, full.accesses))
-		return latencySamples(row, r), err
+		if err != nil {
+			return nil, err
+		}
+		return latencySamples(row, r), nil
 	}}
 }
 
@@ -67,7 +70,10 @@ func answerCase(block int) testCase {
 		j := messageJob(block, messageBytes, full.accesses)
 		j.seconds = steadySeconds
 		r, err := s.jobResult(ctx, row, j)
-		return []sample{{row, "", unitThroughput, float64(block) / r.Mean}}, err
+		if err != nil {
+			return nil, err
+		}
+		return []sample{{row, "", unitThroughput, float64(block) / r.Mean}}, nil
 	}}
 }
 

@@ -58,6 +58,7 @@ func barPlot(all []evaluated) *plot.Plot {
 	p := plot.New()
 	p.Title.Text = "How far each figure is from its limit, measured within seconds of it"
 	p.X.Label.Text = "figure / limit; where less is better (bars with ≤ and <) limit / figure. Right of the mark is good"
+	p.X.Label.TextStyle.Font.Size = 9
 	p.X.Scale = plot.LogScale{}
 	p.X.Tick.Marker = decades{}
 	low, high := 1.0, 1.0
