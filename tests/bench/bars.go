@@ -28,8 +28,8 @@ type comparison struct {
 	bar   float64
 }
 
-// bars is what BenchFS must reach on a machine with two cores: ratios, but for the memory and the processor time of processes at rest, the longest waits
-// beside others that compute, and what the interposer adds. Nothing else in the benchmark knows a bar.
+// bars is what BenchFS must reach on a machine with two cores: ratios, but for the memory and the processor time of processes at rest, the longest
+// waits beside others that compute, and what the interposer adds. Nothing else in the benchmark knows a bar.
 var bars = []comparison{
 	// Same node, steady state.
 	{row: "shortcut/read/1MiB", limit: "map/read/1MiB", want: atLeast, bar: 0.9},

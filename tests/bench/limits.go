@@ -77,13 +77,10 @@ func answerCase(block int) testCase {
 	}}
 }
 
-// ucxSlowness is how many times fewer messages are measured than between processes of one machine.
-const ucxSlowness = 20
-
 // ucxRoundTripCase measures one way and adds up: a request of 8 bytes there, an answer of some size back. That is what a read from another
 // machine costs at least, if it waits for its answer.
 func ucxRoundTripCase() testCase {
-	const count = 200000 / ucxSlowness
+	const count = 10000
 	return testCase{name: "ucx-tcp/round-trip", stage: bareTCP, run: func(ctx context.Context, s *stage) ([]sample, error) {
 		request, err := s.ucxTest(ctx, "ucp_am_lat", 8, count)
 		if err != nil {

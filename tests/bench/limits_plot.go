@@ -39,8 +39,8 @@ func evaluatedBars(m *measurements) []evaluated {
 // mostShown is how many times better or worse than its bar a figure is shown at most; figures of 0 and below have no place on the axis.
 const mostShown = 30
 
-// shown is how long a row is drawn, and where its mark stands: right of it is good. That is the ratio to the limit and the bar, or the inverse of both
-// where less is better. A figure without a limit is shown as a part of its bar.
+// shown is how long a row is drawn, and where its mark stands: right of it is good. That is the ratio to the limit and the bar, or the inverse of
+// both where less is better. A figure without a limit is shown as a part of its bar.
 func (e evaluated) shown() (length, mark float64) {
 	length, mark = e.ratio, e.bar
 	if e.limit == "" {

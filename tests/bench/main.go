@@ -90,7 +90,10 @@ func bench(o options) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	r := &runner{o: o, budget: budget, box: box, begin: time.Now(), chapters: chosen, cases: allCases(chosen), m: newMeasurements(), failed: map[string]string{}}
+	r := &runner{
+		o: o, budget: budget, box: box, begin: time.Now(), chapters: chosen, cases: allCases(chosen), m: newMeasurements(),
+		failed: map[string]string{},
+	}
 	r.meetMachine()
 	r.dropUnavailable(func(program string) bool {
 		_, err := exec.LookPath(program)

@@ -60,11 +60,16 @@ func preloadCases() unit {
 			if err != nil {
 				return nil, err
 			}
-			direct, err := s.work(ctx, job{api: apiBenchFS, op: "rand-read", path: "/direct-pread", block: 4096, size: full.small, count: full.accesses, seconds: patience})
+			direct, err := s.work(ctx, job{
+				api: apiBenchFS, op: "rand-read", path: "/direct-pread", block: 4096, size: full.small, count: full.accesses, seconds: patience,
+			})
 			if err != nil {
 				return nil, err
 			}
-			return []sample{{"preload/pread/4KiB", metricP50, unitLatency, found["pread"] / 1e3}, {"preload/pread/4KiB", metricMore, unitLatency, (found["pread"] - direct[0][0].P50) / 1e3}}, nil
+			return []sample{
+				{"preload/pread/4KiB", metricP50, unitLatency, found["pread"] / 1e3},
+				{"preload/pread/4KiB", metricMore, unitLatency, (found["pread"] - direct[0][0].P50) / 1e3},
+			}, nil
 		}},
 	}
 }
