@@ -11,9 +11,17 @@ scripts/deps.sh bench || echo "bench: goes on without what is missing" >&2
 out=bin/bench
 mkdir -p "$out"
 cc=${CC:-gcc}
-"$cc" -std=c11 -O2 -g -Wall -Wextra -Wpedantic -Werror -Iinclude tests/bench/worker/*.c -o "$out/worker" -Llib -lbenchfs -lpthread "-Wl,-rpath,$PWD/lib"
-"$cc" -std=c11 -O2 -g -Wall -Wextra -Wpedantic -Werror tests/bench/outsider/outsider.c -o "$out/outsider"
+flags=(-std=c11 -O2 -g -Wall -Wextra -Wpedantic -Werror)
+benchfs=(-Llib -lbenchfs "-Wl,-rpath,$PWD/lib")
+"$cc" "${flags[@]}" -Iinclude tests/bench/worker/*.c -o "$out/worker" "${benchfs[@]}" -lpthread
+"$cc" "${flags[@]}" tests/bench/outsider/outsider.c -o "$out/outsider"
 "${GO:-go}" build -o "$out/bench" ./tests/bench
+
+# Programs whose start is measured: without a library, with the smallest one that is written in Go, with BenchFS.
+"${GO:-go}" build -buildmode=c-shared -o "$out/libanswer.so" ./tests/bench/first/library
+"$cc" "${flags[@]}" tests/bench/first/bare.c -o "$out/first-bare"
+"$cc" "${flags[@]}" tests/bench/first/golibrary.c -o "$out/first-golibrary" "-L$out" -lanswer "-Wl,-rpath,$PWD/$out"
+"$cc" "${flags[@]}" -Iinclude tests/bench/first/benchfs.c -o "$out/first-benchfs" "${benchfs[@]}"
 
 # In a mount namespace of its own, mounts end with the run however it ends.
 private=()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -13,6 +12,7 @@ const (
 	apiBenchFS = "benchfs"
 	apiPosix   = "posix"
 	apiMap     = "map"
+	apiString  = "map-string"
 	apiStream  = "map-stream"
 )
 
@@ -24,10 +24,12 @@ type testCase struct {
 	run   func(ctx context.Context, s *stage) ([]sample, error)
 }
 
+// unit is a list of cases that run right after each other, the limits first, because their figures are compared.
+type unit []testCase
+
 // The stages. Where a key does not exist yet, the stage runs without it, and the report says so.
 var (
 	bare       = stageSpec{name: "bare"}
-	bareHuge   = stageSpec{name: "bare-huge", medium: onHuge}
 	bareDisk   = stageSpec{name: "bare-disk", medium: onDisk}
 	bareTCP    = stageSpec{name: "bare-tcp", network: true}
 	embedded   = stageSpec{name: "embedded"}
@@ -39,19 +41,37 @@ var (
 	tcp        = stageSpec{name: "tcp", daemons: 1, used: true, network: true, settings: overTCP}
 	shortcut2d = stageSpec{name: "shortcut-2d", daemons: 2, used: true, settings: shortcutOn}
 	shm2d      = stageSpec{name: "shm-2d", daemons: 2, used: true, settings: shortcutOff}
-	tcp2d      = stageSpec{name: "tcp-2d", daemons: 2, used: true, network: true, settings: overTCP}
 	uring      = stageSpec{name: "uring", daemons: 1, medium: onDisk, settings: map[string]string{"store.backend": "uring"}}
 	filled     = stageSpec{name: "filled", daemons: 1, settings: shortcutOn}
+	rested     = stageSpec{name: "rested", daemons: 1, settings: shortcutOn}
 
 	shortcutOn  = map[string]string{"data.shortcut": "readwrite"}
 	shortcutOff = map[string]string{"data.shortcut": "off"}
 	overTCP     = map[string]string{"data.shortcut": "off", "ucx.tls": "tcp,self"}
 )
 
-// blockSizes are those of the throughput cases; 47 008 bytes are what a real application writes, and fit nothing.
-var blockSizes = []int{4096, 47008, 65536, 1 << 20, 4 << 20}
+// way is a way to files: a stage, and how the worker reaches files there.
+type way struct {
+	name  string
+	stage stageSpec
+	api   string
+}
 
-var largeBlocks = []int{1 << 20, 4 << 20}
+// The ways whose figures are compared case by case. Those with two daemons have more processes that poll than a machine with two cores has cores.
+var (
+	wayTmpfs      = way{"tmpfs", bare, apiPosix}
+	wayMap        = way{"map", bare, apiMap}
+	wayEmbedded   = way{"embedded", embedded, apiBenchFS}
+	wayShortcut   = way{"shortcut", shortcut, apiBenchFS}
+	wayShortcut2d = way{"shortcut-2d", shortcut2d, apiBenchFS}
+	wayShm        = way{"shm", shm, apiBenchFS}
+	wayShm2d      = way{"shm-2d", shm2d, apiBenchFS}
+	wayTCP        = way{"tcp", tcp, apiBenchFS}
+	wayHuge       = way{"huge", huge, apiBenchFS}
+)
+
+// blockSizes are those of the throughput cases; 47 008 bytes are what a real application writes, and fit nothing.
+var blockSizes = []int{4096, 47008, 1 << 20, 4 << 20}
 
 // sizeName is how a row names a block size.
 func sizeName(bytes int) string {
@@ -67,16 +87,12 @@ func sizeName(bytes int) string {
 // crowd is who works at the same time. Threads share a file, each with its part; processes have a file each.
 type crowd struct{ processes, threads int }
 
-var alone = crowd{1, 1}
-
-// crowdsOf are the others that a stage has room for: an embedded file system has one process.
-func crowdsOf(s stageSpec, api string) []crowd {
-	all := []crowd{{1, 2}, {1, 4}}
-	if s.daemons > 0 || api != apiBenchFS {
-		all = append(all, crowd{2, 1})
-	}
-	return all
-}
+var (
+	alone        = crowd{1, 1}
+	twoProcesses = crowd{2, 1}
+	twoThreads   = crowd{1, 2}
+	fourThreads  = crowd{1, 4}
+)
 
 // suffix is what a row's name has for it.
 func (c crowd) suffix() string {
@@ -90,14 +106,26 @@ func (c crowd) suffix() string {
 	return text
 }
 
-// allCases is the benchmark, stage by stage: those next to each other whose figures are compared.
-func allCases() []testCase {
-	return slices.Concat(
-		limitCases(), ucxCases("ucx-shm", bare, 1),
-		transportCases(shortcut, full), blankCases(), starvedCases(shortcut2d, full), hugeCases(), transportCases(embedded, full),
-		transportCases(shm, full), starvedCases(shm2d, full),
-		ucxCases("ucx-tcp", bareTCP, 20), transportCases(tcp, slow), starvedCases(tcp2d, slow), diskCases(), preloadCases(), memoryCases(),
-	)
+// chapters is the benchmark: what is compared is in one unit, what uses the same stages in one chapter.
+func chapters() [][]unit {
+	return [][]unit{localUnits(), hugeUnits(), tcpUnits(), diskUnits(), processUnits()}
+}
+
+// allCases are the cases of chapters, each once: limits are in several units.
+func allCases(chapters [][]unit) []testCase {
+	var all []testCase
+	seen := map[string]bool{}
+	for _, units := range chapters {
+		for _, u := range units {
+			for _, c := range u {
+				if !seen[c.name] {
+					all = append(all, c)
+				}
+				seen[c.name] = true
+			}
+		}
+	}
+	return all
 }
 
 // effort sizes the work of a stage so that a case takes a few tenths of a second.
@@ -105,12 +133,11 @@ type effort struct {
 	small, medium, large int // bytes of a file that is accessed by 4 KiB, by up to 64 KiB, by more
 	accesses             int // random
 	files                int
-	listOnce             bool // the large directory takes too long for every round
 }
 
 var (
-	full = effort{small: 32 << 20, medium: 128 << 20, large: 256 << 20, accesses: 40000, files: 20000}
-	slow = effort{small: 4 << 20, medium: 32 << 20, large: 128 << 20, accesses: 6000, files: 2000, listOnce: true}
+	full = effort{small: 64 << 20, medium: 128 << 20, large: 256 << 20, accesses: 40000, files: 20000}
+	slow = effort{small: 4 << 20, medium: 32 << 20, large: 128 << 20, accesses: 6000, files: 2000}
 )
 
 // listEntries are in the directory that is listed.
@@ -133,125 +160,179 @@ func (e effort) fileSize(block int) int {
 	return e.large
 }
 
-// limitCases are what the machine can do without BenchFS.
-func limitCases() []testCase {
-	var all []testCase
-	for _, block := range blockSizes {
-		all = append(all, dataCase("map", bare, apiMap, "over", block, full, alone), dataCase("map", bare, apiMap, "read", block, full, alone))
-	}
-	all = append(all, dataCase("map-huge", bareHuge, apiMap, "new", 1<<20, full, alone), freshCase("map-huge", bareHuge, apiMap, 1<<20, full))
+// localUnits compare what happens inside one machine.
+func localUnits() []unit {
+	var all []unit
 	for _, op := range []string{"new", "over", "read"} {
 		for _, block := range blockSizes {
-			all = append(all, dataCase("tmpfs", bare, apiPosix, op, block, full, alone))
+			all = append(all, blockUnit(op, block))
 		}
 	}
-	for _, block := range largeBlocks {
-		all = append(all, freshCase("tmpfs", bare, apiPosix, block, full), dataCase("map-stream", bare, apiStream, "over", block, full, alone))
-	}
-	all = append(all, crowdCases("map", bare, apiMap, full)...)
-	all = append(all, randomCases("tmpfs", bare, apiPosix, full)...)
-	all = append(all, stridedCases("tmpfs", bare, apiPosix, full)...)
-	return append(all, metadataCases("tmpfs", bare, apiPosix, full)...)
-}
-
-// transportCases are BenchFS's own, the same for each way to the data.
-func transportCases(s stageSpec, e effort) []testCase {
-	var all []testCase
-	for _, op := range []string{"new", "over", "read"} {
-		for _, block := range blockSizes {
-			all = append(all, dataCase(s.name, s, apiBenchFS, op, block, e, alone))
-		}
-	}
-	all = append(all, crowdCases(s.name, s, apiBenchFS, e)...)
-	all = append(all, randomCases(s.name, s, apiBenchFS, e)...)
-	all = append(all, metadataCases(s.name, s, apiBenchFS, e)...)
-	all = append(all, openFilesCase(s))
-	if s.daemons == 0 {
-		return all // of its files no second process knows
-	}
-	for _, block := range largeBlocks {
-		all = append(all, freshCase(s.name, s, apiBenchFS, block, e))
-	}
-	return append(all, stridedCases(s.name, s, apiBenchFS, e)...)
-}
-
-// crowdCases have several threads or processes move large blocks.
-func crowdCases(prefix string, s stageSpec, api string, e effort) []testCase {
-	var all []testCase
 	for _, op := range []string{"over", "read"} {
-		for _, c := range crowdsOf(s, api) {
-			all = append(all, dataCase(prefix, s, api, op, 1<<20, e, c))
+		for _, c := range []crowd{twoThreads, twoProcesses} {
+			u := unit{copyCase(op, 1<<20, c), dataCase(wayShortcut, op, 1<<20, full, c), dataCase(wayShm, op, 1<<20, full, c)}
+			if c.processes == 1 {
+				u = append(u, dataCase(wayEmbedded, op, 1<<20, full, c))
+			}
+			all = append(all, u)
 		}
 	}
-	return all
-}
-
-// randomCases are small accesses, by one and by several.
-func randomCases(prefix string, s stageSpec, api string, e effort) []testCase {
-	var all []testCase
 	for _, op := range []string{"rand-read", "rand-write"} {
-		for _, c := range append([]crowd{alone}, crowdsOf(s, api)...) {
-			all = append(all, randomCase(prefix, s, api, op, e, c))
+		all = append(all, randomUnits(op)...)
+	}
+	for _, op := range []string{"strided-new", "strided-over", "strided-read"} {
+		all = append(all, unit{stridedCase(wayTmpfs, op), stridedCase(wayShortcut, op), stridedCase(wayShm, op)})
+	}
+	all = append(all, unit{freshCase(wayTmpfs, 1<<20), freshCase(wayShortcut, 1<<20), freshCase(wayShm, 1<<20)})
+	all = append(all, metadataUnits()...)
+	// A daemon that has only just started, one that has rested, and one beside a program that computes.
+	first := dataCase(way{"blank", blank, apiBenchFS}, "new", 1<<20, full, alone)
+	return append(all, unit{dataCase(wayTmpfs, "new", 1<<20, full, alone), first}, unit{restedCase()}, unit{busyCase()})
+}
+
+// blockUnit moves a file by blocks of one size. With two daemons, the blocks that a chunk holds several of are enough.
+func blockUnit(op string, block int) unit {
+	of := func(w way, c crowd) testCase { return dataCase(w, op, block, full, c) }
+	var u unit
+	if op != "new" {
+		u = append(u, copyCase(op, block, alone))
+	}
+	u = append(u, of(wayTmpfs, alone), of(wayShortcut, alone))
+	if block == 1<<20 {
+		u = append(u, of(wayShortcut2d, alone), of(wayShortcut2d, twoProcesses))
+	}
+	u = append(u, of(wayEmbedded, alone))
+	if op != "new" && block >= 1<<20 {
+		u = append(u, answerCase(block))
+	}
+	u = append(u, of(wayShm, alone))
+	if block == 1<<20 {
+		u = append(u, of(wayShm2d, alone), of(wayShm2d, twoProcesses))
+	}
+	return u
+}
+
+// randomUnits are small accesses, by one and by several.
+func randomUnits(op string) []unit {
+	of := func(c crowd, ways ...way) (u unit) {
+		for _, w := range ways {
+			u = append(u, randomCase(w, op, full, c))
+		}
+		return u
+	}
+	one := of(alone, wayTmpfs, wayShortcut, wayEmbedded)
+	one = append(one, roundTripCase(8), roundTripCase(4096))
+	return []unit{
+		append(one, of(alone, wayShm, wayShm2d, wayShortcut2d)...),
+		of(twoProcesses, wayTmpfs, wayShortcut, wayShm, wayShm2d, wayShortcut2d),
+		of(twoThreads, wayTmpfs, wayShortcut, wayEmbedded, wayShm),
+		of(fourThreads, wayTmpfs, wayShortcut, wayEmbedded, wayShm),
+	}
+}
+
+// metadataUnits are operations on the files of one directory.
+func metadataUnits() []unit {
+	meta := func(w way, processes int) testCase {
+		return phasesCase(w, "meta", full.files/processes, processes, "create", "stat", "open", "unlink")
+	}
+	small := func(w way) testCase {
+		return phasesCase(w, "small", full.files, 1, "small-create", "small-read", "unlink")
+	}
+	one := unit{
+		meta(wayTmpfs, 1), meta(wayShortcut, 1), meta(wayShortcut2d, 1),
+		phasesCase(wayShortcut2d, "meta", full.files/16, 16, "create", "unlink"), meta(wayEmbedded, 1), meta(wayShm, 1),
+	}
+	two := unit{meta(wayTmpfs, 2), meta(wayShortcut, 2), meta(wayShortcut2d, 2), meta(wayShm, 2)}
+	return []unit{
+		one, two, {small(wayTmpfs), small(wayShortcut), small(wayEmbedded), small(wayShm)},
+		{listCase(wayTmpfs), listCase(wayEmbedded), listCase(wayShortcut), listCase(wayShm)},
+	}
+}
+
+// hugeUnits have their data on huge pages. Those of the daemon that has only just started have never been used.
+func hugeUnits() []unit {
+	all := []unit{
+		{copyCase("over", 1<<20, alone), dataCase(way{"huge-blank", hugeBlank, apiBenchFS}, "new", 1<<20, full, alone)},
+		{copyCase("over", 1<<20, alone), dataCase(wayHuge, "new", 1<<20, full, alone), dataCase(wayHuge, "over", 1<<20, full, alone)},
+		{copyCase("read", 1<<20, alone), freshCase(wayHuge, 1<<20), dataCase(wayHuge, "read", 1<<20, full, alone)},
+	}
+	for _, op := range []string{"over", "read"} {
+		all = append(all, unit{copyCase(op, 4<<20, alone), dataCase(wayHuge, op, 4<<20, full, alone)})
+	}
+	return all
+}
+
+// tcpUnits are another machine, as far as one machine has it: a network namespace.
+func tcpUnits() []unit {
+	all := []unit{{
+		ucxRoundTripCase(), randomCase(wayTCP, "rand-read", slow, alone), dataCase(wayTCP, "read", 4<<20, slow, alone),
+		dataCase(wayTCP, "over", 4<<20, slow, alone), dataCase(wayTCP, "read", 1<<20, slow, alone), ucxStreamCase(),
+	}}
+	for _, c := range []testCase{
+		dataCase(wayTCP, "over", 1<<20, slow, alone), randomCase(wayTCP, "rand-write", slow, alone),
+		phasesCase(wayTCP, "meta", slow.files, 1, "create", "stat", "open", "unlink"),
+		phasesCase(wayTCP, "small", slow.files, 1, "small-create", "small-read", "unlink"), listCase(wayTCP),
+	} {
+		all = append(all, unit{c})
+	}
+	for _, block := range blockSizes {
+		all = append(all, unit{dataCase(wayTCP, "new", block, slow, alone)})
+		if block < 1<<20 {
+			all = append(all, unit{dataCase(wayTCP, "over", block, slow, alone)}, unit{dataCase(wayTCP, "read", block, slow, alone)})
 		}
 	}
 	return all
 }
 
-// blankCases meet daemons that have only just started: none of their space has ever been used.
-func blankCases() []testCase {
-	return []testCase{dataCase("blank", blank, apiBenchFS, "new", 1<<20, full, alone)}
-}
-
-func hugeCases() []testCase {
-	all := []testCase{
-		dataCase("huge-blank", hugeBlank, apiBenchFS, "new", 1<<20, full, alone),
-		dataCase("huge", huge, apiBenchFS, "new", 1<<20, full, alone), freshCase("huge", huge, apiBenchFS, 1<<20, full),
-	}
-	for _, block := range largeBlocks {
-		all = append(all, dataCase("huge", huge, apiBenchFS, "over", block, full, alone), dataCase("huge", huge, apiBenchFS, "read", block, full, alone))
-	}
-	return all
-}
-
-// starvedCases have more pollers than cores, on a machine with two.
-func starvedCases(s stageSpec, e effort) []testCase {
-	var all []testCase
-	for _, c := range []crowd{alone, {2, 1}} {
-		for _, op := range []string{"new", "over", "read"} {
-			all = append(all, dataCase(s.name, s, apiBenchFS, op, 1<<20, e, c))
-		}
-		all = append(all, randomCase(s.name, s, apiBenchFS, "rand-read", e, c), randomCase(s.name, s, apiBenchFS, "rand-write", e, c),
-			phasesCase(s.name+"/meta", s, apiBenchFS, e.files, c.processes, "create", "stat", "open", "unlink"))
-	}
-	return all
-}
-
-func diskCases() []testCase {
-	var all []testCase
+func diskUnits() []unit {
+	direct, onRing := way{"direct", bareDisk, apiPosix}, way{"uring", uring, apiBenchFS}
+	var all []unit
 	for _, op := range []string{"new", "read"} {
-		direct := dataJob(bareDisk, apiPosix, op, 1<<20, slow)
-		direct.direct, direct.seconds = true, 0
-		all = append(all, jobCase("direct/"+op+"/1MiB", bareDisk, direct), dataCase("uring", uring, apiBenchFS, op, 1<<20, slow, alone))
+		j := dataJob(direct, op, 1<<20, slow)
+		j.direct, j.seconds = true, 0
+		all = append(all, unit{jobCase("direct/"+op+"/1MiB", direct, j), dataCase(onRing, op, 1<<20, slow, alone)})
 	}
 	random := job{api: apiPosix, op: "rand-read", block: 4096, size: slow.small, count: 2000, direct: true}
-	all = append(all, jobCase("direct/rand-read/4KiB", bareDisk, random))
+	limit := jobCase("direct/rand-read/4KiB", direct, random)
 	random.api, random.direct = apiBenchFS, false
-	return append(all, jobCase("uring/rand-read/4KiB", uring, random))
+	return append(all, unit{limit, jobCase("uring/rand-read/4KiB", onRing, random)})
 }
 
-// selectCases keeps the cases whose name matches; all of them if only is "".
-func selectCases(all []testCase, only string) ([]testCase, error) {
+// processUnits look at processes: how they start, what they take at rest, what the interposer adds to them.
+func processUnits() []unit {
+	return []unit{{startCase()}, preloadCases(), {openFilesCase()}, {idleCase()}, {memoryCase()}}
+}
+
+// selectUnits keeps the cases whose name matches; all of them if only is "".
+func selectUnits(all [][]unit, only string) ([][]unit, error) {
 	pattern, err := regexp.Compile(only)
 	if err != nil {
 		return nil, err
 	}
-	var kept []testCase
-	for _, c := range all {
-		if pattern.MatchString(c.name) {
-			kept = append(kept, c)
+	return keepCases(all, func(c testCase) bool { return pattern.MatchString(c.name) }), nil
+}
+
+// keepCases is what is left of chapters, without empty units and chapters.
+func keepCases(all [][]unit, keep func(testCase) bool) [][]unit {
+	var chapters [][]unit
+	for _, units := range all {
+		var kept []unit
+		for _, u := range units {
+			var cases unit
+			for _, c := range u {
+				if keep(c) {
+					cases = append(cases, c)
+				}
+			}
+			if len(cases) > 0 {
+				kept = append(kept, cases)
+			}
+		}
+		if len(kept) > 0 {
+			chapters = append(chapters, kept)
 		}
 	}
-	return kept, nil
+	return chapters
 }
 
 // transportOf is the first word of a row's name.

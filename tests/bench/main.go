@@ -59,16 +59,16 @@ func main() {
 
 // bench does the whole. It is not ok if a case has failed; a missed bar is a result like another.
 func bench(o options) (ok bool, err error) {
-	cases, err := selectCases(allCases(), o.only)
+	chosen, err := selectUnits(chapters(), o.only)
 	switch {
 	case err != nil:
 		return false, err
-	case len(cases) == 0:
+	case len(chosen) == 0:
 		return false, errors.Errorf("no case matches %q", o.only)
 	case o.rounds < 0:
 		return false, errors.Errorf("-rounds %d: at least one", o.rounds)
 	case o.list:
-		for _, c := range cases {
+		for _, c := range allCases(chosen) {
 			fmt.Println(c.name)
 		}
 		return true, nil
@@ -90,7 +90,10 @@ func bench(o options) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	r := &runner{o: o, budget: budget, box: box, cases: cases, m: newMeasurements(), failed: map[string]string{}}
+	r := &runner{
+		o: o, budget: budget, box: box, begin: time.Now(), chapters: chosen, cases: allCases(chosen), m: newMeasurements(),
+		failed: map[string]string{},
+	}
 	r.meetMachine()
 	r.dropUnavailable(func(program string) bool {
 		_, err := exec.LookPath(program)
@@ -104,6 +107,8 @@ func bench(o options) (ok bool, err error) {
 
 func (r *runner) report(ctx context.Context) error {
 	r.printTable(os.Stdout)
+	fmt.Println()
+	r.printLegend(os.Stdout)
 	fmt.Println()
 	r.printCosts(os.Stdout)
 	fmt.Println()

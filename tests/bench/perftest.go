@@ -16,17 +16,11 @@ type perftest struct {
 	bandwidth float64 // GB/s, all messages of the test
 }
 
-// ucxTest runs ucx_perftest between two processes, over TCP between the namespaces if the stage has them, else over what UCX chooses here. The
-// payloads lie in memory that is touched; nobody verifies them.
+// ucxTest runs ucx_perftest between two processes, over TCP between the namespaces of the stage. The payloads lie in memory that is touched; nobody
+// verifies them.
 func (s *stage) ucxTest(ctx context.Context, test string, size, iterations int) (perftest, error) {
-	env := cleanEnvironment()
-	var server, client []string
-	address := "127.0.0.1"
-	if s.spec.network {
-		env = append(env, "UCX_TLS=tcp")
-		server, client = inNamespace(s.run.box.server), inNamespace(s.run.box.client)
-		address = serverAddress
-	}
+	env := append(cleanEnvironment(), "UCX_TLS=tcp")
+	server, client := inNamespace(s.run.box.server), inNamespace(s.run.box.client)
 	port, err := freePort()
 	if err != nil {
 		return perftest{}, err
@@ -39,7 +33,7 @@ func (s *stage) ucxTest(ctx context.Context, test string, size, iterations int) 
 		_ = listener.Process.Kill()
 		_ = listener.Wait()
 	}()
-	args := append(client, "ucx_perftest", address, "-p", port, "-t", test, "-s", strconv.Itoa(size),
+	args := append(client, "ucx_perftest", serverAddress, "-p", port, "-t", test, "-s", strconv.Itoa(size),
 		"-n", strconv.Itoa(iterations), "-w", strconv.Itoa(max(10, iterations/20)), "-f", "-v")
 	// The listener does not tell when it listens, and serves one connection only: a probe would take it.
 	for attempt := 0; ; attempt++ {

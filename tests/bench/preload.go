@@ -4,9 +4,6 @@ import (
 	"context"
 	"path/filepath"
 	"strconv"
-	"strings"
-
-	"github.com/pkg/errors"
 
 	"github.com/benchfs/benchfs/preload"
 )
@@ -28,27 +25,12 @@ func (s *stage) outsider(ctx context.Context, interposed bool, args ...string) (
 	if interposed {
 		env = append(env, "LD_PRELOAD="+filepath.Join(filepath.Dir(s.run.o.daemon), "..", "lib", preload.Library))
 	}
-	program := filepath.Join(filepath.Dir(s.run.o.worker), "outsider")
-	cmd := command(ctx, env, append([]string{program}, args...)...)
-	var complaint strings.Builder
-	cmd.Stderr = &complaint
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, errors.Wrapf(err, "outsider %s: %s", strings.Join(args, " "), complaint.String())
-	}
-	values := map[string]float64{}
-	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
-		name, text, _ := strings.Cut(line, " ")
-		if values[name], err = strconv.ParseFloat(text, 64); err != nil {
-			return nil, errors.Wrapf(err, "outsider printed %q", line)
-		}
-	}
-	return values, nil
+	return s.numbers(ctx, env, append([]string{s.run.program("outsider")}, args...)...)
 }
 
 // preloadCases tell the difference that the interposer makes, in microseconds.
-func preloadCases() []testCase {
-	return []testCase{
+func preloadCases() unit {
+	return unit{
 		{name: "preload/outside", stage: shortcut, run: func(ctx context.Context, s *stage) ([]sample, error) {
 			plain, interposed := map[string]float64{}, map[string]float64{}
 			for range preloadTurns {
@@ -69,7 +51,7 @@ func preloadCases() []testCase {
 			var samples []sample
 			for _, name := range preloadRows {
 				samples = append(samples, sample{"preload/" + name, "without", unitLatency, plain[name] / 1e3},
-					sample{"preload/" + name, "more", unitLatency, (interposed[name] - plain[name]) / 1e3})
+					sample{"preload/" + name, metricMore, unitLatency, (interposed[name] - plain[name]) / 1e3})
 			}
 			return samples, nil
 		}},
@@ -78,11 +60,16 @@ func preloadCases() []testCase {
 			if err != nil {
 				return nil, err
 			}
-			direct, err := s.work(ctx, job{api: apiBenchFS, op: "rand-read", path: "/direct-pread", block: 4096, size: full.small, count: full.accesses, seconds: patience})
+			direct, err := s.work(ctx, job{
+				api: apiBenchFS, op: "rand-read", path: "/direct-pread", block: 4096, size: full.small, count: full.accesses, seconds: patience,
+			})
 			if err != nil {
 				return nil, err
 			}
-			return []sample{{"preload/pread/4KiB", metricP50, unitLatency, found["pread"] / 1e3}, {"preload/pread/4KiB", "more", unitLatency, (found["pread"] - direct[0][0].P50) / 1e3}}, nil
+			return []sample{
+				{"preload/pread/4KiB", metricP50, unitLatency, found["pread"] / 1e3},
+				{"preload/pread/4KiB", metricMore, unitLatency, (found["pread"] - direct[0][0].P50) / 1e3},
+			}, nil
 		}},
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// This file draws what the table says: how far from its limit each figure is (bars), latencies, bandwidths and rates of the ways to the data
+// This file draws what the table says: latencies, bandwidths and rates of the ways to the data
 // side by side (curves).
 
 // picture is something to draw on a canvas of its own size.
@@ -75,8 +75,12 @@ func (p *picture) write(path, format, footer string) (err error) {
 func pictures(m *measurements) []picture {
 	var all []picture
 	if reached := evaluatedBars(m); len(reached) > 0 {
-		height := vg.Length(len(reached)+4) * barStep
-		all = append(all, picture{"limits", 900, height, func(c draw.Canvas) { barPlot(reached).Draw(c) }})
+		words := vg.Length(len(legend)+1) * legendStep
+		height := vg.Length(len(reached)+5)*barStep + words
+		all = append(all, picture{"limits", 900, height, func(c draw.Canvas) {
+			barPlot(reached).Draw(draw.Crop(c, 0, 0, words, 0))
+			drawLegend(c)
+		}})
 	}
 	for _, p := range []struct {
 		name   string
@@ -259,91 +263,4 @@ func tickLabel(v float64) string {
 		return thousands(int64(math.Round(v)))
 	}
 	return fmt.Sprintf("%.3g", v)
-}
-
-// ==== Bars ====
-
-// barStep is the height of a row.
-const barStep = vg.Length(15)
-
-var (
-	colourOK     = color.RGBA{R: 88, G: 166, B: 92, A: 255}
-	colourMissed = color.RGBA{R: 214, G: 96, B: 77, A: 255}
-)
-
-// evaluatedBars are the bars that were measured, the last one first: that is how they stack.
-func evaluatedBars(m *measurements) []evaluated {
-	var all []evaluated
-	for i := len(bars) - 1; i >= 0; i-- {
-		if e, ok := bars[i].evaluate(m); ok && e.ratio > 0 {
-			all = append(all, e)
-		}
-	}
-	return all
-}
-
-// relative is what a row shows: the ratio to the limit and where the bar is. A figure without a limit is shown as a part of its bar.
-func (e evaluated) relative() (ratio, bar float64) {
-	if e.limit == "" {
-		return e.ratio / e.bar, 1
-	}
-	return e.ratio, e.bar
-}
-
-// barPlot has a row for each bar: as long as the ratio, with a mark where it has to be.
-func barPlot(all []evaluated) *plot.Plot {
-	p := plot.New()
-	p.Title.Text = "Ratio to the limit, measured in the same run; the mark is the bar"
-	p.X.Scale = plot.LogScale{}
-	p.X.Tick.Marker = decades{}
-	low, high := 1.0, 1.0
-	var names []string
-	for _, e := range all {
-		ratio, bar := e.relative()
-		low, high = min(low, ratio, bar), max(high, ratio, bar)
-		names = append(names, e.row)
-	}
-	p.Add(verticals(), &barRows{all})
-	p.NominalY(names...)
-	p.Y.Tick.Label.Font.Size = 8
-	p.Y.Padding = 8
-	p.X.Min, p.X.Max = low/2, high*math.Pow(high/low, 0.6) // room for the words behind the longest
-	p.Y.Min, p.Y.Max = -0.7, float64(len(all))-0.3
-	return p
-}
-
-func verticals() *plotter.Grid {
-	grid := horizontals()
-	grid.Vertical, grid.Horizontal = grid.Horizontal, grid.Vertical
-	return grid
-}
-
-// barRows draws the rows; it is a plot.Plotter.
-type barRows struct{ all []evaluated }
-
-func (b *barRows) Plot(c draw.Canvas, p *plot.Plot) {
-	toX, toY := p.Transforms(&c)
-	words := p.Y.Tick.Label
-	words.XAlign, words.YAlign = draw.XLeft, draw.YCenter
-	for i, e := range b.all {
-		ratio, bar := e.relative()
-		fill := colourMissed
-		if e.verdict == verdictOK {
-			fill = colourOK
-		}
-		x, mark, y := toX(ratio), toX(bar), toY(float64(i))
-		half := barStep * 0.3
-		c.FillPolygon(fill, []vg.Point{{X: toX(p.X.Min), Y: y - half}, {X: x, Y: y - half}, {X: x, Y: y + half}, {X: toX(p.X.Min), Y: y + half}})
-		c.StrokeLine2(draw.LineStyle{Color: color.Black, Width: 2}, mark, y-1.5*half, mark, y+1.5*half)
-		c.FillText(words, vg.Point{X: max(x, mark) + 5, Y: y}, e.words())
-	}
-}
-
-// words stand behind a row.
-func (e evaluated) words() string {
-	of := ""
-	if e.limit != "" {
-		of = " × " + e.limit
-	}
-	return fmt.Sprintf("%s%s (%s)", figure(e.ratio), of, e.barText())
 }

@@ -24,8 +24,11 @@ type runner struct {
 	o      options
 	budget time.Duration // no round begins that would end after it
 	box    *sandbox
-	cases  []testCase
-	m      *measurements
+	begin  time.Time
+
+	chapters [][]unit
+	cases    []testCase // of the chapters, each once
+	m        *measurements
 
 	machine machine
 	buildID string            // as the daemons tell it
@@ -34,31 +37,11 @@ type runner struct {
 	failed  map[string]string // case → what went wrong; it is not tried again
 }
 
-// group are the cases of one stage.
-type group struct {
-	spec  stageSpec
-	cases []testCase
-}
-
-// groups puts the cases of a round by stage, begins with another stage and another case each round, and leaves out what has been done or has
-// failed.
-func (r *runner) groups(round int) []group {
-	var all []group
-	place := map[string]int{}
-	for _, c := range r.cases {
-		if c.once && round > 0 || r.failed[c.name] != "" {
-			continue
-		}
-		i, known := place[c.stage.name]
-		if !known {
-			i = len(all)
-			place[c.stage.name] = i
-			all = append(all, group{spec: c.stage})
-		}
-		all[i].cases = append(all[i].cases, c)
-	}
+// plan is a round: its chapters, and their units, begin with another one each round. What has been done or has failed is left out.
+func (r *runner) plan(round int) [][]unit {
+	all := keepCases(r.chapters, func(c testCase) bool { return (!c.once || round == 0) && r.failed[c.name] == "" })
 	for i := range all {
-		all[i].cases = rotate(all[i].cases, round*len(all[i].cases)/max(1, r.o.rounds))
+		all[i] = rotate(all[i], round*len(all[i])/max(1, r.o.rounds))
 	}
 	return rotate(all, round*len(all)/max(1, r.o.rounds))
 }
@@ -83,7 +66,7 @@ func (r *runner) meetMachine() {
 // dropUnavailable leaves out what this machine or these rights do not allow, and remembers why.
 func (r *runner) dropUnavailable(have func(program string) bool) {
 	reasons := map[string]string{}
-	var kept []testCase
+	kept := map[string]bool{}
 	for _, c := range r.cases {
 		reason, known := reasons[c.stage.name]
 		if !known {
@@ -97,19 +80,20 @@ func (r *runner) dropUnavailable(have func(program string) bool) {
 			}
 		}
 		if reason == "" && (!usesUCX(c) || have("ucx_perftest")) {
-			kept = append(kept, c)
+			kept[c.name] = true
 		} else {
 			r.left = append(r.left, c)
 		}
 	}
 	if slices.ContainsFunc(r.cases, usesUCX) && !have("ucx_perftest") {
-		r.remarks = append(r.remarks, "ucx-shm, ucx-tcp: need ucx_perftest (Debian's ucx-utils)")
+		r.remarks = append(r.remarks, "ucx-tcp: needs ucx_perftest (Debian's ucx-utils)")
 	}
-	r.cases = kept
+	r.chapters = keepCases(r.chapters, func(c testCase) bool { return kept[c.name] })
+	r.cases = allCases(r.chapters)
 }
 
 func usesUCX(c testCase) bool {
-	return transportOf(c.name) == "ucx-shm" || transportOf(c.name) == "ucx-tcp"
+	return transportOf(c.name) == "ucx-tcp"
 }
 
 // all runs every round.
@@ -125,8 +109,8 @@ func (r *runner) all(ctx context.Context) error {
 			return nil
 		}
 		p.round(round, r.o.rounds)
-		for _, g := range r.groups(round) {
-			if err := r.group(ctx, g, p); err != nil {
+		for _, units := range r.plan(round) {
+			if err := r.chapter(ctx, units, p); err != nil {
 				return err
 			}
 		}
@@ -135,43 +119,44 @@ func (r *runner) all(ctx context.Context) error {
 	return nil
 }
 
+// total is how many cases all rounds have.
 func (r *runner) total() int {
 	n := 0
-	for _, c := range r.cases {
-		n += r.o.rounds
-		if c.once {
-			n -= r.o.rounds - 1
+	for round := range r.o.rounds {
+		for _, units := range r.plan(round) {
+			for _, u := range units {
+				n += len(u)
+			}
 		}
 	}
 	return n
 }
 
-// group runs the cases of a stage. After a failure the next case meets a new one.
-func (r *runner) group(ctx context.Context, g group, p *progress) error {
-	var s *stage
-	defer func() {
-		if s != nil {
-			s.stop()
+// chapter runs units in their order. All stages of a unit stand before its first case, so that nothing comes between cases that are compared; a
+// stage is stopped when no later unit needs it. After a failure the next case meets a new stage.
+func (r *runner) chapter(ctx context.Context, units []unit, p *progress) error {
+	stages := &stages{r: r, up: map[string]*started{}}
+	defer stages.keep(nil)
+	for i, u := range units {
+		for _, c := range u {
+			_, _ = stages.get(ctx, c.stage) // told where the case runs
 		}
-	}()
-	for _, c := range g.cases {
-		p.at(c.name)
-		var err error
-		if s == nil {
-			s, err = r.start(ctx, g.spec)
+		for _, c := range u {
+			p.at(c.name)
+			s, err := stages.get(ctx, c.stage)
+			if err == nil {
+				err = r.one(ctx, c, s)
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil {
+				r.failed[c.name] = err.Error() + s.daemonLogs()
+				stages.drop(c.stage.name)
+			}
+			p.done()
 		}
-		if err == nil {
-			err = r.one(ctx, c, s)
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			r.failed[c.name] = err.Error() + s.daemonLogs()
-			s.stop()
-			s = nil
-		}
-		p.done()
+		stages.keep(units[i+1:])
 	}
 	return nil
 }
@@ -186,7 +171,7 @@ func (r *runner) one(ctx context.Context, c testCase, s *stage) error {
 		}
 	}
 	if err == nil {
-		r.m.add(samples)
+		r.m.add(samples, time.Since(r.begin).Seconds())
 		return nil
 	}
 	if limited.Err() != nil && ctx.Err() == nil {
@@ -195,21 +180,20 @@ func (r *runner) one(ctx context.Context, c testCase, s *stage) error {
 	return err
 }
 
-// rank is the place of a row in the list of cases.
+// rank is the place of a row in the table: by its first word, as the cases come, then by the list of cases. The rows of a case that has several
+// stand where the last case of that word is.
 func (r *runner) rank(row string) int {
+	first, place := len(r.cases), 0
 	for i, c := range r.cases {
+		if transportOf(c.name) != transportOf(row) {
+			continue
+		}
+		first, place = min(first, i), i
 		if c.name == row {
-			return i
+			break
 		}
 	}
-	// The rows of a case that has several stand where its transport's last case is.
-	last := len(r.cases)
-	for i, c := range r.cases {
-		if transportOf(c.name) == transportOf(row) {
-			last = i
-		}
-	}
-	return last
+	return first*(len(r.cases)+1) + place
 }
 
 // progress shows how far the run is: a bar on a terminal, else a line a round.

@@ -56,6 +56,49 @@ type daemon struct {
 	end chan error
 }
 
+// stages are those that stand. Daemons that nobody asks anything sleep, so that several stages do not disturb each other.
+type stages struct {
+	r  *runner
+	up map[string]*started
+}
+
+// started is a stage, or why there is none.
+type started struct {
+	stage *stage
+	err   error
+}
+
+// get starts a stage that does not stand. After an error, the caller calls drop: the stage may stand in part.
+func (s *stages) get(ctx context.Context, spec stageSpec) (*stage, error) {
+	if s.up[spec.name] == nil {
+		one, err := s.r.start(ctx, spec)
+		s.up[spec.name] = &started{one, err}
+	}
+	return s.up[spec.name].stage, s.up[spec.name].err
+}
+
+func (s *stages) drop(name string) {
+	if one := s.up[name]; one != nil {
+		one.stage.stop()
+		delete(s.up, name)
+	}
+}
+
+// keep stops the stages that none of the units needs.
+func (s *stages) keep(units []unit) {
+	needed := map[string]bool{}
+	for _, u := range units {
+		for _, c := range u {
+			needed[c.stage.name] = true
+		}
+	}
+	for name := range s.up {
+		if !needed[name] {
+			s.drop(name)
+		}
+	}
+}
+
 // unavailable says why a stage cannot stand here; "" if it can.
 func (r *runner) unavailable(spec stageSpec) string {
 	switch {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strings"
 )
@@ -15,6 +16,7 @@ const (
 	metricClientCPU    = "client CPU"
 	metricDaemonCPU    = "daemon CPU"
 	metricMessages     = "messages"
+	metricMore         = "more" // than without what is measured
 	unitThroughput     = "GB/s"
 	unitLatency        = "µs"
 	unitRate           = "op/s"
@@ -37,18 +39,30 @@ type sample struct {
 // key names a row and metric, as bars.go does.
 func (s sample) key() string { return strings.TrimSpace(s.row + " " + s.metric) }
 
-// series is what was measured under one key, a value a round.
+// series is what was measured under one key. Limits are measured more than once a round: with each unit that needs them.
 type series struct {
 	Row    string    `json:"row"`
 	Metric string    `json:"metric,omitempty"`
 	Unit   string    `json:"unit"`
 	Values []float64 `json:"values"`
+	At     []float64 `json:"at"` // when, in seconds from the start of the run; ascending
 }
 
 func (s *series) median() float64 { return median(s.Values) }
 
 // spread is the lowest and the highest value.
 func (s *series) spread() (low, high float64) { return slices.Min(s.Values), slices.Max(s.Values) }
+
+// near is the value that was measured nearest to a time.
+func (s *series) near(at float64) float64 {
+	best := 0
+	for i := range s.At {
+		if math.Abs(s.At[i]-at) < math.Abs(s.At[best]-at) {
+			best = i
+		}
+	}
+	return s.Values[best]
+}
 
 // median of values, of which there is at least one.
 func median(values []float64) float64 {
@@ -68,7 +82,8 @@ type measurements struct {
 
 func newMeasurements() *measurements { return &measurements{byKey: map[string]*series{}} }
 
-func (m *measurements) add(samples []sample) {
+// add takes what a case has measured; at is in seconds from the start of the run.
+func (m *measurements) add(samples []sample, at float64) {
 	for _, s := range samples {
 		known := m.byKey[s.key()]
 		if known == nil {
@@ -77,6 +92,7 @@ func (m *measurements) add(samples []sample) {
 			m.order = append(m.order, s.key())
 		}
 		known.Values = append(known.Values, s.value)
+		known.At = append(known.At, at)
 	}
 }
 

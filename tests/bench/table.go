@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 )
 
@@ -89,6 +88,9 @@ func (r *runner) comparisons(key string) []string {
 	return lines
 }
 
+// barFigure writes a bar as bars.go has it.
+func barFigure(bar float64) string { return strconv.FormatFloat(bar, 'f', -1, 64) }
+
 func (c comparison) barText() string {
 	if c.want == informs {
 		return ""
@@ -97,7 +99,7 @@ func (c comparison) barText() string {
 	if c.limit != "" {
 		times = " ×"
 	}
-	return fmt.Sprintf("%s %s%s", c.want, strings.TrimSuffix(figure(c.bar), ".00"), times)
+	return fmt.Sprintf("%s %s%s", c.want, barFigure(c.bar), times)
 }
 
 // printCosts writes what the figures cost: processor time of the client and of the daemons, and messages.
@@ -154,5 +156,5 @@ func (e evaluated) text() string {
 	if e.limit != "" {
 		of = " × " + e.limit
 	}
-	return fmt.Sprintf("%s: %s%s, bar %s %s", e.row, figure(e.ratio), of, e.want, strings.TrimSuffix(figure(e.bar), ".00"))
+	return fmt.Sprintf("%s: %s%s, bar %s %s", e.row, figure(e.ratio), of, e.want, barFigure(e.bar))
 }

@@ -195,8 +195,9 @@ type job struct {
 	threads   int
 	processes int
 	separate  bool // each process has a file of its own
-	huge      bool
 	direct    bool
+	busy      bool // beside a program that computes on every core
+	repeats   int  // new files, one after the other, with a result each
 }
 
 // arguments are those of one rank.
@@ -215,6 +216,7 @@ func (j *job) arguments(rank int, daemons []int) []string {
 	number("--size=", j.size)
 	number("--count=", j.count)
 	number("--threads=", j.threads)
+	number("--repeats=", j.repeats)
 	if j.phases != "" {
 		args = append(args, "--phases="+j.phases)
 	}
@@ -224,11 +226,11 @@ func (j *job) arguments(rank int, daemons []int) []string {
 	if j.processes > 1 {
 		args = append(args, "--barrier", "--rank="+strconv.Itoa(rank), "--ranks="+strconv.Itoa(j.processes))
 	}
-	if j.huge {
-		args = append(args, "--huge")
-	}
 	if j.direct {
 		args = append(args, "--direct")
+	}
+	if j.busy {
+		args = append(args, "--busy")
 	}
 	for _, pid := range daemons {
 		number("--daemon=", pid)

@@ -3,7 +3,9 @@
  * and with it, what an access to BenchFS costs. Prints names and nanoseconds.
  *
  *   outsider calls FILE             libc's calls on /dev/zero, /dev/null and an existing FILE
- *   outsider start COUNT PROGRAM    the time from starting a program to its end, the median of COUNT
+ *   outsider start COUNT PROGRAM [ARGUMENT] [-- PROGRAM [ARGUMENT]]...
+ *                                   the time from starting a program to its end, the median of COUNT; several take turns. The names are
+ *                                   start, start-1, start-2, …
  *   outsider pread FILE BYTES       4 KiB at random places of FILE, which is made with so many bytes: the median
  */
 #define _GNU_SOURCE
@@ -97,21 +99,49 @@ static void calls(const char *path)
     open_and_close(path);
 }
 
-static void start(size_t count, char *program)
+/* Nanoseconds from the start to the end of a program. */
+static double run(char **arguments)
 {
-    char *arguments[] = {program, NULL};
-    double *took = calloc(count, sizeof *took);
-    need(took != NULL && count > 0, "memory");
-    for (size_t i = 0; i < count; i++) {
-        pid_t pid;
-        int status;
-        double begin = now();
-        need(posix_spawn(&pid, program, NULL, NULL, arguments, environ) == 0, program);
-        need(waitpid(pid, &status, 0) == pid && status == 0, program);
-        took[i] = now() - begin;
+    pid_t pid;
+    int status;
+    double begin = now();
+    need(posix_spawn(&pid, arguments[0], NULL, NULL, arguments, environ) == 0, arguments[0]);
+    need(waitpid(pid, &status, 0) == pid, arguments[0]);
+    double took = now() - begin;
+    if (status != 0) {
+        fprintf(stderr, "%s ended with status %d\n", arguments[0], status);
+        exit(1);
     }
-    printf("start %.2f\n", median(took, count));
-    free(took);
+    return took;
+}
+
+/* words are the programs and their arguments, "--" between them, NULL behind the last. */
+static void start(size_t count, char **words)
+{
+    enum {
+        MOST = 8
+    };
+    char **programs[MOST] = {words};
+    double *took[MOST];
+    size_t n = 1;
+    for (char **word = words; *word != NULL; word++)
+        if (strcmp(*word, "--") == 0) {
+            need(n < MOST && word[1] != NULL, "too many programs, or too few");
+            *word = NULL;
+            programs[n++] = ++word;
+        }
+    for (size_t p = 0; p < n; p++)
+        need((took[p] = calloc(count, sizeof *took[p])) != NULL && count > 0, "memory");
+    for (size_t i = 0; i < count; i++)
+        for (size_t p = 0; p < n; p++)
+            took[p][i] = run(programs[p]);
+    for (size_t p = 0; p < n; p++) {
+        printf("start");
+        if (p > 0)
+            printf("-%zu", p);
+        printf(" %.2f\n", median(took[p], count));
+        free(took[p]);
+    }
 }
 
 static void random_reads(const char *path, size_t bytes)
@@ -146,8 +176,8 @@ int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "calls") == 0)
         calls(argv[2]);
-    else if (argc == 4 && strcmp(argv[1], "start") == 0)
-        start(strtoul(argv[2], NULL, 10), argv[3]);
+    else if (argc >= 4 && strcmp(argv[1], "start") == 0)
+        start(strtoul(argv[2], NULL, 10), argv + 3);
     else if (argc == 4 && strcmp(argv[1], "pread") == 0)
         random_reads(argv[2], strtoul(argv[3], NULL, 10));
     else

@@ -28,8 +28,9 @@ struct options {
     int rank;
     int ranks;
     bool barrier; /* says "ready" and waits for a line before the timed part */
-    bool huge;    /* ask for huge pages where this program maps */
     bool direct;  /* O_DIRECT */
+    bool busy;    /* beside a program that computes on every core */
+    long repeats; /* new files of the same name, one after the other */
     pid_t daemons[MAX_DAEMONS];
     int daemon_count;
 };
@@ -75,6 +76,12 @@ uint64_t deadline(const struct options *o);
 uint64_t ticks(void); /* the cheapest clock there is */
 double ticks_cost_ns(void);
 
+/*
+ * Nothing is timed before so much time has passed: two processes that have just begun to talk to each other may share a core for some 30 ms,
+ * until the kernel has parted them.
+ */
+#define WARM_NS 60000000
+
 /* What a timed part took. Begin after the preparation, end right after the work. */
 struct span {
     uint64_t begin_ns, end_ns;
@@ -104,9 +111,15 @@ void *must_alloc(size_t size); /* page-aligned, touched */
 /* All workers of a case go on from here together. */
 void meet(const struct options *o);
 
-/* ==== data.c, meta.c: the measurements ==== */
+/* ==== busy.c: a program that computes ==== */
 
-bool data_run(const struct options *o); /* false: not one of its operations */
+void busy_start(void); /* before the process has other threads */
+void busy_stop(void);
+
+/* ==== data.c, meta.c, message.c: the measurements; false: not one of its operations ==== */
+
+bool data_run(const struct options *o);
 bool meta_run(const struct options *o);
+bool message_run(const struct options *o);
 
 #endif

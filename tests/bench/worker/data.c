@@ -215,36 +215,43 @@ static void run_lanes(struct lane *lanes, struct span *span, const struct option
     timed(&lanes[0]);
 }
 
-static void lanes_make(struct lane *lanes, uint32_t *latencies, const struct plan *p, const struct options *o, int fd)
+/* pass is the pattern of the file before the first pass over it that is made here. */
+static void lanes_make(struct lane *lanes, const struct plan *p, const struct options *o, int fd, unsigned pass)
 {
     long blocks = (long)(o->size / o->block);
     long each = p->strided ? blocks / o->ranks : blocks / o->threads;
     if (each < 1)
         die("the file is too small for so many threads or ranks");
     for (int t = 0; t < o->threads; t++) {
-        lanes[t] = (struct lane){.o = o, .plan = p, .fd = fd, .count = each};
+        lanes[t] = (struct lane){.o = o, .plan = p, .fd = fd, .count = each, .pass = pass};
         lanes[t].first = p->strided ? o->rank : t * each;
         lanes[t].step = p->strided ? o->ranks : 1;
         lanes[t].buf = must_alloc(o->block);
-        lanes[t].latencies = latencies ? latencies + (long)t * o->count : NULL;
         lanes[t].random = 0x9e3779b97f4a7c15u * (uint64_t)(1 + t + o->rank * MAX_THREADS);
         if (p->random && p->write) {
             lanes[t].rewritten = must_alloc((size_t)each);
             memset(lanes[t].rewritten, 0, (size_t)each);
         }
-        /* A file that is there already has had one pass over it. */
-        if (!p->creates && !p->prepares)
-            lanes[t].pass = 1;
     }
 }
 
-static void measure(const struct plan *p, const struct options *o)
+static void lanes_free(struct lane *lanes, const struct options *o)
+{
+    for (int t = 0; t < o->threads; t++) {
+        free(lanes[t].buf);
+        free(lanes[t].rewritten);
+    }
+}
+
+static void measure(const struct plan *p, const struct options *o, unsigned pass)
 {
     struct lane lanes[MAX_THREADS];
     size_t samples = p->random ? (size_t)o->threads * (size_t)o->count : 0;
     uint32_t *latencies = samples ? must_alloc(samples * sizeof(uint32_t)) : NULL;
     int fd = o->api->open(o->path, O_RDWR | (p->creates || p->prepares ? O_CREAT : 0));
-    lanes_make(lanes, latencies, p, o, fd);
+    lanes_make(lanes, p, o, fd, pass);
+    for (int t = 0; samples && t < o->threads; t++)
+        lanes[t].latencies = latencies + (long)t * o->count;
 
     struct result r = {.op = p->op, .latencies = latencies};
     run_lanes(lanes, &r.span, o);
@@ -270,13 +277,18 @@ static void measure(const struct plan *p, const struct options *o)
     meet(o);
     if (!p->keeps && (o->rank == 0 || !p->strided))
         o->api->unlink(o->path);
+    lanes_free(lanes, o);
+    free(latencies);
 }
 
 bool data_run(const struct options *o)
 {
     for (size_t i = 0; i < sizeof(plans) / sizeof(plans[0]); i++)
         if (strcmp(plans[i].op, o->op) == 0) {
-            measure(&plans[i], o);
+            /* A file that is there already has had one pass over it. What is made again has other bytes than before. */
+            unsigned pass = !plans[i].creates && !plans[i].prepares;
+            for (long k = 0; k < o->repeats; k++)
+                measure(&plans[i], o, pass + (unsigned)k);
             return true;
         }
     return false;

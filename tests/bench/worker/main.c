@@ -43,12 +43,14 @@ void meet(const struct options *o)
 static void usage(void)
 {
     fputs(
-        "usage: worker --api=benchfs|posix|map|map-stream --op=OP --path=PATH [options]\n"
+        "usage: worker --api=benchfs|posix|map|map-string|map-stream --op=OP --path=PATH [options]\n"
         "  data:     --op=prepare|new|over|read|fresh-read|rand-read|rand-write|strided-new|strided-over|strided-read\n"
-        "            --block=BYTES --size=BYTES [--seconds=S] [--count=ACCESSES] [--threads=N]\n"
-        "  metadata: --op=meta --phases=create,stat,open,list,unlink,small-create,small-read --count=FILES\n"
+        "            --block=BYTES --size=BYTES [--seconds=S] [--count=ACCESSES] [--threads=N] [--repeats=N]\n"
+        "  metadata: --op=meta --phases=create,create-each,stat,open,list,unlink,small-create,small-read "
+        "--count=FILES\n"
         "            --op=open-files --count=FILES\n"
-        "  all:      [--rank=R --ranks=N --barrier] [--huge] [--direct] [--daemon=PID]...\n",
+        "  message:  --op=message --block=BYTES --size=BYTES --count=MESSAGES [--seconds=S]\n"
+        "  all:      [--rank=R --ranks=N --barrier] [--direct] [--busy] [--daemon=PID]...\n",
         stderr);
     exit(2);
 }
@@ -75,20 +77,30 @@ enum {
     RANK,
     RANKS,
     BARRIER,
-    HUGE_PAGES,
     DIRECT,
+    BUSY,
+    REPEATS,
     DAEMON
 };
 
 static const struct option long_options[] = {
-    {"api", required_argument, NULL, API},         {"op", required_argument, NULL, OP},
-    {"path", required_argument, NULL, PATH},       {"phases", required_argument, NULL, PHASES},
-    {"block", required_argument, NULL, BLOCK},     {"size", required_argument, NULL, SIZE},
-    {"seconds", required_argument, NULL, SECONDS}, {"count", required_argument, NULL, COUNT},
-    {"threads", required_argument, NULL, THREADS}, {"rank", required_argument, NULL, RANK},
-    {"ranks", required_argument, NULL, RANKS},     {"barrier", no_argument, NULL, BARRIER},
-    {"huge", no_argument, NULL, HUGE_PAGES},       {"direct", no_argument, NULL, DIRECT},
-    {"daemon", required_argument, NULL, DAEMON},   {NULL, 0, NULL, 0},
+    {"api", required_argument, NULL, API},
+    {"op", required_argument, NULL, OP},
+    {"path", required_argument, NULL, PATH},
+    {"phases", required_argument, NULL, PHASES},
+    {"block", required_argument, NULL, BLOCK},
+    {"size", required_argument, NULL, SIZE},
+    {"seconds", required_argument, NULL, SECONDS},
+    {"count", required_argument, NULL, COUNT},
+    {"threads", required_argument, NULL, THREADS},
+    {"rank", required_argument, NULL, RANK},
+    {"ranks", required_argument, NULL, RANKS},
+    {"barrier", no_argument, NULL, BARRIER},
+    {"direct", no_argument, NULL, DIRECT},
+    {"busy", no_argument, NULL, BUSY},
+    {"repeats", required_argument, NULL, REPEATS},
+    {"daemon", required_argument, NULL, DAEMON},
+    {NULL, 0, NULL, 0},
 };
 
 static void set(struct options *o, int which, const char *value)
@@ -130,11 +142,14 @@ static void set(struct options *o, int which, const char *value)
     case BARRIER:
         o->barrier = true;
         break;
-    case HUGE_PAGES:
-        o->huge = true;
-        break;
     case DIRECT:
         o->direct = true;
+        break;
+    case BUSY:
+        o->busy = true;
+        break;
+    case REPEATS:
+        o->repeats = (long)number(value);
         break;
     case DAEMON:
         if (o->daemon_count == MAX_DAEMONS)
@@ -150,7 +165,7 @@ int main(int argc, char **argv)
 {
     /* A worker does not outlive its runner. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    struct options o = {.block = 4096, .size = 4096, .count = 1, .threads = 1, .ranks = 1};
+    struct options o = {.block = 4096, .size = 4096, .count = 1, .threads = 1, .ranks = 1, .repeats = 1};
     int which;
     while ((which = getopt_long(argc, argv, "", long_options, NULL)) != -1)
         set(&o, which, optarg);
@@ -159,9 +174,13 @@ int main(int argc, char **argv)
     if (o.threads < 1 || o.threads > MAX_THREADS || o.ranks < 1 || o.block < 1 || o.size < o.block)
         die("arguments out of range");
     pattern_start(o.block > 4u << 20 ? o.block : 4u << 20);
+    if (o.busy)
+        busy_start();
     o.api->start(&o);
-    if (!data_run(&o) && !meta_run(&o))
+    if (!data_run(&o) && !meta_run(&o) && !message_run(&o))
         die("no such operation: %s", o.op);
     o.api->stop();
+    if (o.busy)
+        busy_stop();
     return 0;
 }

@@ -10,9 +10,6 @@
 /* A size that the small-file cases of mdtest-like benchmarks use: one that fits no block. */
 #define SMALL_BYTES 3901
 
-/* Nothing is timed before so much time has passed. */
-#define WARM_NS 60000000
-
 /* Every so many small files are compared whole; of the others the ends are. */
 #define COMPARE_EVERY 16
 
@@ -20,8 +17,9 @@ struct work {
     const struct options *o;
     unsigned char small[SMALL_BYTES];
     char path[4096];
-    long count;     /* files */
-    off_t expected; /* size of each file */
+    long count;          /* files */
+    uint32_t *latencies; /* ticks of each operation; NULL: not taken, as reading the clock takes time */
+    off_t expected;      /* size of each file */
 };
 
 static const char *path_of(struct work *w, long i)
@@ -80,11 +78,16 @@ static const struct phase {
     const char *name;
     void (*each)(struct work *, long); /* NULL: the directory as a whole */
     off_t leaves;                      /* size of the files afterwards; -1: as before */
+    bool each_timed;
 } phases[] = {
-    {"create", create, 0},          {"stat", look, -1},
-    {"open", open_close, -1},       {"list", NULL, -1},
-    {"unlink", drop, -1},           {"small-create", create_small, SMALL_BYTES},
-    {"small-read", read_small, -1},
+    {"create", create, 0, false},
+    {"create-each", create, 0, true},
+    {"stat", look, -1, false},
+    {"open", open_close, -1, false},
+    {"list", NULL, -1, false},
+    {"unlink", drop, -1, false},
+    {"small-create", create_small, SMALL_BYTES, false},
+    {"small-read", read_small, -1, false},
 };
 
 /* Files are made until there are enough, or the time is over; the other phases take what there is. */
@@ -93,8 +96,14 @@ static void each_file(const struct phase *p, struct work *w)
     bool creates = p->leaves >= 0;
     uint64_t end = creates ? deadline(w->o) : UINT64_MAX;
     long count = creates ? w->o->count : w->count, i;
-    for (i = 0; i < count && (i == 0 || !creates || now_ns() < end); i++)
+    for (i = 0; i < count && (i == 0 || !creates || now_ns() < end); i++) {
+        uint64_t begin = w->latencies ? ticks() : 0;
         p->each(w, i);
+        if (w->latencies) {
+            uint64_t took = ticks() - begin;
+            w->latencies[i] = took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
+        }
+    }
     w->count = i;
 }
 
@@ -102,6 +111,7 @@ static void run_phase(const struct phase *p, struct work *w)
 {
     const struct options *o = w->o;
     struct result r = {.op = p->name};
+    w->latencies = p->each_timed ? must_alloc((size_t)o->count * sizeof(uint32_t)) : NULL;
     meet(o);
     span_begin(&r.span, o);
     if (p->each) {
@@ -117,7 +127,10 @@ static void run_phase(const struct phase *p, struct work *w)
         w->expected = p->leaves;
     if (p->each == create_small || p->each == read_small)
         r.bytes = r.ops * SMALL_BYTES;
+    r.latencies = w->latencies;
+    r.latency_count = w->latencies ? r.ops : 0;
     report(o, &r);
+    free(w->latencies);
 }
 
 static const struct phase *phase_named(const char *name)
@@ -128,10 +141,6 @@ static const struct phase *phase_named(const char *name)
     die("no such phase: %s", name);
 }
 
-/*
- * Two processes that have just begun to talk to each other may share a core for some 30 ms, until the kernel has parted them. ucx_perftest,
- * whose figures these are held against, warms up as well.
- */
 static void warm_up(struct work *w)
 {
     for (uint64_t end = now_ns() + WARM_NS; now_ns() < end;) {
@@ -165,10 +174,7 @@ static void open_files(const struct options *o)
     w.o = o;
     o->api->mkdir(o->path);
     int *fds = must_alloc((size_t)o->count * sizeof(int));
-    struct result none = {.op = "no-files"}, all = {.op = "open-files", .ops = (uint64_t)o->count};
-    span_begin(&none.span, o);
-    span_end(&none.span, o);
-    report(o, &none);
+    struct result all = {.op = "open-files", .ops = (uint64_t)o->count};
     span_begin(&all.span, o);
     for (long i = 0; i < o->count; i++)
         fds[i] = o->api->open(path_of(&w, i), O_CREAT | O_RDWR);
