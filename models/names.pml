@@ -29,7 +29,7 @@ bool prepared;       /* the name may be about to change */
 bool known;          /* somebody knows of the new meaning */
 bool asked_outcome;  /* the other shard has heard that the shard of the name is prepared */
 bool outcome;        /* the message of the outcome to the shard of the name */
-#include "tso.inc"
+#include "tso.pmi"
 
 inline ask() {
     atomic {

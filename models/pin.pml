@@ -51,7 +51,7 @@ bool dead[2], noticed[2]; /* the client's pidfd is readable; the daemon has look
 bool busy;           /* the shard is in the middle of something: it takes no messages */
 byte daemon;         /* the process that is the daemon */
 byte stopped;        /* the process that has stopped: a client is its number + 1; 0: none */
-#include "tso.inc"
+#include "tso.pmi"
 
 /* P2, P3: shows = the record shows inode 1 with a name. */
 inline look() {

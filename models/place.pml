@@ -70,7 +70,7 @@ byte acked;            /* the last overwrite that was acknowledged */
 byte filled;           /* likewise of page 1 of A's extent */
 bool done[2];
 byte moves = MOVES, shrinks = 1, takes = 1; /* how often each may still happen */
-#include "tso.inc"
+#include "tso.pmi"
 
 #define SEQUENCE(word) ((word) / 4)
 #define PRESENT(word) ((word) % 4)

@@ -41,7 +41,7 @@
 #define ANSWER(c, s) ((c) * 10 + 7 + (s)) /* reply part: likewise */
 #define BIT(c) ((c) * 10 + 9)
 #define ASLEEP 20
-#include "tso.inc"
+#include "tso.pmi"
 
 #ifdef MUTATION_NO_LAP
 #define ENTRY(p, s) (2 + (s))
