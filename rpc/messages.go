@@ -49,7 +49,6 @@ const (
 	MsgAbort    // TxRequest → –
 	MsgTxStatus // TxRequest → TxStatusReply
 
-	MsgAttach     // – → –, payload: Attachment (JSON). What a process of the shard's machine needs to move data itself
 	MsgBeginWrite // WriteChunk, without its payload → BeginWriteReply
 	MsgEndWrite   // EndWrite → WrittenReply
 
@@ -114,16 +113,6 @@ type Place struct {
 	Segment uint32
 	Offset  uint64
 	Bytes   uint32
-}
-
-// Attachment is what an attached client works with. Paths are the daemon's: a client that finds another board there, or none, does without.
-type Attachment struct {
-	Board        string `json:"board"`         // directory of the board's files
-	Area         string `json:"area"`          // path of the client's own file
-	Incarnation  uint64 `json:"incarnation"`   // that the board shows
-	Segments     string `json:"segments"`      // path of the segment files, up to their number
-	SegmentBytes int64  `json:"segment_bytes"` // of each
-	Huge         bool   `json:"huge"`          // they are made of huge pages
 }
 
 // WriteChunk stores the payload at Offset of one chunk. Length == payload length.

@@ -12,7 +12,7 @@ var msgNames = [MsgMax]string{
 	MsgGetAttr: "get_attr", MsgSetAttr: "set_attr", MsgExtend: "extend", MsgAppend: "append", MsgTruncate: "truncate",
 	MsgGetRuns: "get_runs", MsgAddRun: "add_run", MsgOpen: "open", MsgRelease: "release", MsgReadDir: "read_dir", MsgDirInfo: "dir_info",
 	MsgPrepare: "prepare", MsgCommit: "commit", MsgAbort: "abort", MsgTxStatus: "tx_status",
-	MsgAttach: "attach", MsgBeginWrite: "begin_write", MsgEndWrite: "end_write", MsgLock: "lock", MsgEndAppend: "end_append",
+	MsgBeginWrite: "begin_write", MsgEndWrite: "end_write", MsgLock: "lock", MsgEndAppend: "end_append",
 }
 
 func (t MsgType) String() string {

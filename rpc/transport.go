@@ -26,6 +26,7 @@ type Target struct {
 type LinkInfo struct {
 	Transport string // e.g. "posix+cma", "tcp", "inproc"; as the transport itself reports it
 	Remote    string // for messages: "node 3 shard 12 (10.0.0.7:7600)"
+	PID       uint32 // of a Peer's process, where the kernel says that it is one of this machine; else 0
 }
 
 // Transport is the client's side of a network: it makes links and runs calls on them. One Transport is one progress

@@ -37,6 +37,7 @@ type area struct {
 	memory []byte
 	owner  *procfs.Process // nil: it could not be watched so far
 	left   bool            // the client has said good-bye
+	own    bool            // it is this process's: no file, and it lives as long as the board
 }
 
 func (a *area) words() *C.struct_bfs_area { return (*C.struct_bfs_area)(unsafe.Pointer(&a.memory[0])) }
@@ -140,7 +141,7 @@ func (l *areas) make(client uint64, pid uint32, start uint64) error {
 func (l *areas) reap() {
 	kept := l.list[:0]
 	for _, a := range l.list {
-		if !a.dead() && !(a.left && a.empty()) {
+		if a.own || !a.dead() && !(a.left && a.empty()) {
 			kept = append(kept, a)
 			continue
 		}

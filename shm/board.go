@@ -17,6 +17,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/benchfs/benchfs/fserr"
+
 	"github.com/benchfs/benchfs/internal/invariant"
 )
 
@@ -62,6 +64,39 @@ func Create(dir string, incarnation uint64) (*Board, error) {
 		return nil, errors.Join(err, b.Close())
 	}
 	return b, nil
+}
+
+// CreatePrivate makes a board for clients in this process only. Nothing of it outlives the process.
+func CreatePrivate(incarnation uint64) (*Board, error) {
+	b := &Board{}
+	for _, part := range []struct {
+		memory *[]byte
+		bytes  int
+	}{{&b.board, boardBytes}, {&b.records, recordsBytes}} {
+		var err error
+		if *part.memory, err = ownMemory(part.bytes); err != nil {
+			return nil, fserr.New("map", "board", fserr.Errno(err), err)
+		}
+	}
+	b.incarnation = (*uint64)(&b.words().incarnation)
+	b.words().magic = C.BFS_BOARD_MAGIC
+	atomic.StoreUint64(b.incarnation, incarnation)
+	return b, nil
+}
+
+// ownMemory is zeroed memory of this process.
+func ownMemory(bytes int) ([]byte, error) {
+	return unix.Mmap(-1, 0, bytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+}
+
+// View makes a client in this process one of a private board: for the shard's thread. The View is closed before the board.
+func (b *Board) View(client uint64) (*View, error) {
+	memory, err := ownMemory(areaBytes)
+	if err != nil {
+		return nil, fserr.New("map", "area", fserr.Errno(err), err)
+	}
+	b.areas.list = append(b.areas.list, &area{client: client, memory: memory, own: true})
+	return newView(&View{board: b.board, records: b.records, area: memory, own: true}, *b.incarnation)
 }
 
 func (b *Board) words() *C.struct_bfs_board {

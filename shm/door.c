@@ -166,6 +166,30 @@ void near_door_shut(near_door *door)
     shutdown(door->fd, SHUT_RDWR); /* a child of fork may hold a copy of the descriptor */
 }
 
+int near_door_memory(near_door *door, uint32_t shard, uint64_t client, int fds[3], uint64_t *segment_bytes, uint32_t *flags,
+                     int64_t budget)
+{
+    near_ask    ask = {.what = NEAR_ASK_MEMORY, .shard = shard, .client = client};
+    near_answer answer;
+    int         err = near_question(door, &ask, &answer, fds, 3, budget);
+    if (err == 0) {
+        *segment_bytes = answer.bytes;
+        *flags         = answer.flags;
+    }
+    return err;
+}
+
+int near_door_segment(near_door *door, uint32_t shard, uint32_t number, uint32_t flags, int *fd, int64_t budget)
+{
+    near_ask    ask = {.what = NEAR_ASK_SEGMENT, .shard = shard, .number = number, .flags = flags};
+    near_answer answer;
+    int         fds[NEAR_ANSWER_FDS];
+    int         err = near_question(door, &ask, &answer, fds, 1, budget);
+    if (err == 0)
+        *fd = fds[0];
+    return err;
+}
+
 /* ---- lanes ---- */
 
 static int near_map(int fd, size_t bytes, void **memory)

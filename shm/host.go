@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/benchfs/benchfs/fserr"
+	"github.com/benchfs/benchfs/internal/procfs"
 	"github.com/benchfs/benchfs/rpc"
 )
 
@@ -44,7 +45,12 @@ type HostOptions struct {
 type Shard struct {
 	Number uint32 // in the cluster
 	Server *Server
-	Loop   rpc.Loop // where the Server's calls are made
+	Loop   rpc.Loop // where the Server's and the Board's calls are made
+
+	Board        *Board // nil: clients do not reach into the shard's memory
+	Segment      func(number uint32, write bool) (fd int, err error)
+	SegmentBytes int64
+	Huge         func() bool // segments are made of huge pages
 }
 
 // client is one connection: one instance of the library in one process.
@@ -54,6 +60,9 @@ type client struct {
 	pid    int32
 	joined bool
 	lanes  int
+
+	mu     sync.Mutex
+	closed bool // guarded by mu: fd is another's by now
 }
 
 // lanesOfClient bounds the lanes of one client at all shards: it needs one for each thread that is in a call.
@@ -246,7 +255,10 @@ func (h *Host) event(c *client, fd int) {
 // gone forgets a client.
 func (h *Host) gone(c *client) {
 	delete(h.clients, c.fd)
+	c.mu.Lock()
+	c.closed = true
 	_ = unix.Close(c.fd) // leaves the epoll set, too
+	c.mu.Unlock()
 	if c.pidfd >= 0 {
 		delete(h.clients, c.pidfd)
 		_ = unix.Close(c.pidfd)
@@ -258,27 +270,62 @@ func (h *Host) gone(c *client) {
 
 // answer answers one question; false: the connection is to be closed.
 func (h *Host) answer(c *client, ask *C.near_ask) bool {
-	var answer C.near_answer
 	if ask.magic != C.NEAR_DOOR_MAGIC || ask.version != C.NEAR_DOOR_VERSION {
 		return false
 	}
+	if s := h.shard(uint32(ask.shard)); ask.what == C.NEAR_ASK_MEMORY && s != nil && s.Board != nil && c.joined {
+		number, client := *s, uint64(ask.client)
+		return s.Loop.Submit(func() { number.giveMemory(c, client) }) // who makes areas is the shard
+	}
+	var answer C.near_answer
 	fds, err := h.serve(c, ask, &answer)
+	sent := c.send(&answer, fds, err)
+	if ask.what != C.NEAR_ASK_JOIN {
+		for _, fd := range fds[:min(len(fds), 1)] {
+			_ = unix.Close(fd) // the memory stays mapped
+		}
+	}
+	return sent
+}
+
+// send sends an answer, from any thread. A client that does not take it is cut off.
+func (c *client) send(answer *C.near_answer, fds []int, err error) bool {
 	answer.magic, answer.fds = C.NEAR_DOOR_MAGIC, C.uint32_t(len(fds))
 	if err != nil {
-		answer.error = C.uint32_t(fserr.Errno(err))
+		answer.error, answer.fds, fds = C.uint32_t(fserr.Errno(err)), 0, nil
 	}
 	var rights []byte
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
 	}
-	text := unsafe.Slice((*byte)(unsafe.Pointer(&answer)), C.sizeof_near_answer)
-	sent := unix.Sendmsg(c.fd, text, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-	if ask.what == C.NEAR_ASK_LANE || ask.what == C.NEAR_ASK_BUFFER {
-		for _, fd := range fds[:min(len(fds), 1)] {
-			_ = unix.Close(fd) // the memory stays mapped
-		}
+	text := unsafe.Slice((*byte)(unsafe.Pointer(answer)), C.sizeof_near_answer)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
 	}
-	return sent == nil
+	if unix.Sendmsg(c.fd, text, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL) == nil {
+		return true
+	}
+	_ = unix.Shutdown(c.fd, unix.SHUT_RDWR)
+	return false
+}
+
+// giveMemory answers NEAR_ASK_MEMORY, on the shard's thread.
+func (s *Shard) giveMemory(c *client, number uint64) {
+	var answer C.near_answer
+	path, err := s.Board.Area(number, uint32(c.pid), procfs.StartTime(uint32(c.pid)))
+	if err != nil {
+		c.send(&answer, nil, err)
+		return
+	}
+	files, err := s.Board.Files(path)
+	answer.bytes = C.uint64_t(s.SegmentBytes)
+	if s.Huge() {
+		answer.flags = C.NEAR_HUGE
+	}
+	c.send(&answer, []int{files.Board, files.Records, files.Area}, err)
+	_ = files.Close()
 }
 
 func (h *Host) serve(c *client, ask *C.near_ask, answer *C.near_answer) (fds []int, err error) {
@@ -311,6 +358,17 @@ func (h *Host) serve(c *client, ask *C.near_ask, answer *C.near_answer) (fds []i
 			return nil, err
 		}
 		answer.bytes = ask.bytes
+		return []int{fd}, nil
+	case C.NEAR_ASK_MEMORY:
+		return nil, syscall.EOPNOTSUPP
+	case C.NEAR_ASK_SEGMENT:
+		if s.Board == nil {
+			return nil, syscall.EOPNOTSUPP
+		}
+		fd, err := s.Segment(uint32(ask.number), ask.flags&C.NEAR_WRITE != 0)
+		if err != nil {
+			return nil, err
+		}
 		return []int{fd}, nil
 	}
 	return nil, syscall.EINVAL

@@ -75,13 +75,20 @@ enum {
     NEAR_ASK_JOIN   = 1, /* incarnation → nothing. The first message of a connection */
     NEAR_ASK_LANE   = 2, /* shard → number; lane, bell, wake descriptor */
     NEAR_ASK_BUFFER = 3, /* shard, number of the lane, bytes → bytes; buffer */
-    NEAR_ASK_LEAVE  = 4  /* shard, number of the lane; there is no answer */
+    NEAR_ASK_LEAVE  = 4, /* shard, number of the lane; there is no answer */
+    NEAR_ASK_MEMORY = 5, /* shard, client → bytes of a segment, flags; board, records, area */
+    NEAR_ASK_SEGMENT = 6 /* shard, number of the segment, flags → the segment */
 };
 
 typedef struct near_ask {
-    uint32_t magic, version, what, shard, number, reserved;
-    uint64_t bytes, incarnation;
+    uint32_t magic, version, what, shard, number, flags;
+    uint64_t bytes, incarnation, client;
 } near_ask;
+
+enum {
+    NEAR_WRITE = 1, /* of a segment: for writing as well */
+    NEAR_HUGE  = 2  /* segments are made of huge pages */
+};
 
 enum {
     NEAR_ANSWER_FDS = 3
@@ -90,6 +97,7 @@ enum {
 typedef struct near_answer {
     uint32_t magic, error, number, fds;
     uint64_t bytes;
+    uint32_t flags, reserved;
 } near_answer;
 
 typedef struct near_door {
@@ -100,6 +108,12 @@ typedef struct near_door {
 int  near_door_open(near_door *door, const char *path, uint64_t incarnation, int64_t budget_ns);
 int  near_door_alive(const near_door *door); /* 1: the daemon has not ended the connection */
 void near_door_shut(near_door *door);        /* the daemon forgets this client; its lanes are void */
+
+/* The memory of a shard: descriptors of its board, its records, and the client's area there. The area is the client's until the process ends, or
+ * it has said good-bye (PROTOCOL.md, 1.1). */
+int near_door_memory(near_door *door, uint32_t shard, uint64_t client, int fds[3], uint64_t *segment_bytes, uint32_t *flags,
+                     int64_t budget_ns);
+int near_door_segment(near_door *door, uint32_t shard, uint32_t number, uint32_t flags, int *fd, int64_t budget_ns);
 
 /* ---- lanes ---- */
 

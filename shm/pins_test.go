@@ -14,7 +14,7 @@ import (
 func TestPins(t *testing.T) {
 	dir := t.TempDir()
 	b := board(t, dir)
-	v, other := shmtest.Attach(t, b, dir, incarnation, 1), shmtest.Attach(t, b, dir, incarnation, 2)
+	v, other := shmtest.Attach(t, b, incarnation, 1), shmtest.Attach(t, b, incarnation, 2)
 	if b.Pinned(7) {
 		t.Fatal("pinned by nobody")
 	}
@@ -67,7 +67,7 @@ func TestPinOrVoid(t *testing.T) {
 	b := board(t, dir)
 	const fact, rounds = 9, 100_000
 	words := [shm.RecordWords]uint64{fact}
-	v := shmtest.Attach(t, b, dir, incarnation, 1)
+	v := shmtest.Attach(t, b, incarnation, 1)
 	var round, answered atomic.Uint64
 	var open shm.Pin // of the round that was answered
 	await := func(n *atomic.Uint64, value uint64) {

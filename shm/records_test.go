@@ -12,7 +12,7 @@ import (
 func TestRecords(t *testing.T) {
 	dir := t.TempDir()
 	b := board(t, dir)
-	v := shmtest.Attach(t, b, dir, incarnation, 1)
+	v := shmtest.Attach(t, b, incarnation, 1)
 	const number, newer = 5, 5 + 1<<16
 	words := func(fact, n uint64) (w [shm.RecordWords]uint64) {
 		for i := range w {

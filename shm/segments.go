@@ -30,28 +30,47 @@ const (
 	hugeBits = 21
 )
 
-// Segments are the segment files of one shard, in a client process. Files are opened and mapped as they are needed, and stay so.
+// Segments are the segments of one shard, in a client process. Files are opened and mapped as they are needed, and stay so.
 type Segments struct {
-	prefix string // of the paths; the number follows
-	bytes  int64  // of each file
-	write  bool   // may be written
-	huge   bool   // the mapping is made of huge pages
+	bytes  int64                                   // of each
+	open   func(number uint32) (fd int, err error) // nil: they are memory of this process
+	memory func(number uint32) []byte              // that memory
+	write  bool                                    // may be written
+	huge   bool                                    // the mapping is made of huge pages
 	budget *Budget
 
 	mu   sync.Mutex
 	list atomic.Pointer[[]*Segment] // by number; nil where not open. Replaced under mu
 }
 
-// NewSegments describes segment files; nothing is opened yet. budget may be shared by several.
-func NewSegments(prefix string, bytes int64, write, huge bool, budget *Budget) *Segments {
-	s := &Segments{prefix: prefix, bytes: bytes, write: write, huge: huge, budget: budget}
+// NewSegments describes segment files, which open opens; nothing is opened yet. budget may be shared by several.
+func NewSegments(open func(number uint32) (fd int, err error), bytes int64, write, huge bool, budget *Budget) *Segments {
+	s := &Segments{open: open, bytes: bytes, write: write, huge: huge, budget: budget}
 	s.list.Store(&[]*Segment{})
 	return s
 }
 
-// Segment is one of the files.
+// OwnSegments are segments in the memory of this process.
+func OwnSegments(memory func(number uint32) []byte, bytes int64) *Segments {
+	s := &Segments{memory: memory, bytes: bytes, write: true, huge: true}
+	s.list.Store(&[]*Segment{})
+	return s
+}
+
+// OpenPaths opens segment files by their paths: number n is prefix + decimal n.
+func OpenPaths(prefix string, write bool) func(number uint32) (fd int, err error) {
+	flags := unix.O_RDONLY
+	if write {
+		flags = unix.O_RDWR
+	}
+	return func(number uint32) (int, error) {
+		return openFile(prefix+strconv.FormatUint(uint64(number), 10), flags)
+	}
+}
+
+// Segment is one of them.
 type Segment struct {
-	fd     int
+	fd     int // −1: it is memory of this process
 	memory []byte
 	base   unsafe.Pointer
 	length uintptr
@@ -78,13 +97,13 @@ func (s *Segments) Get(number uint32) (*Segment, error) {
 	defer s.mu.Unlock()
 	list := append([]*Segment(nil), *s.list.Load()...)
 	if number > 1<<20 {
-		return nil, fserr.New("open", s.prefix, syscall.EIO, fmt.Errorf("segment number %d", number))
+		return nil, fserr.New("open", "segment", syscall.EIO, fmt.Errorf("segment number %d", number))
 	}
 	for int(number) >= len(list) {
 		list = append(list, nil)
 	}
 	if list[number] == nil {
-		segment, err := s.open(s.prefix + strconv.FormatUint(uint64(number), 10))
+		segment, err := s.find(number)
 		if err != nil {
 			return nil, err
 		}
@@ -94,40 +113,59 @@ func (s *Segments) Get(number uint32) (*Segment, error) {
 	return list[number], nil
 }
 
-func (s *Segments) open(path string) (*Segment, error) {
-	flags, prot := unix.O_RDONLY, unix.PROT_READ
-	if s.write {
-		flags, prot = unix.O_RDWR, unix.PROT_READ|unix.PROT_WRITE
+func (s *Segments) find(number uint32) (*Segment, error) {
+	if s.open == nil {
+		memory := s.memory(number)
+		if int64(len(memory)) != s.bytes {
+			return nil, fserr.New("open", "segment", syscall.EIO, fmt.Errorf("segment %d is not there", number))
+		}
+		return &Segment{fd: -1, memory: memory, huge: true}, nil
 	}
-	fd, err := openFile(path, flags)
+	fd, err := s.open(number)
 	if err != nil {
-		return nil, fserr.New("open", path, fserr.Errno(err), err)
+		return nil, fserr.New("open", "segment", fserr.Errno(err), err)
+	}
+	segment, err := s.mapFile(fd)
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, fserr.New("map", "segment", fserr.Errno(err), err)
+	}
+	segment.fd = KeepDescriptor(fd)
+	return segment, nil
+}
+
+func (s *Segments) mapFile(fd int) (*Segment, error) {
+	prot := unix.PROT_READ
+	if s.write {
+		prot |= unix.PROT_WRITE
 	}
 	var stat unix.Stat_t
 	if err := unix.Fstat(fd, &stat); err != nil || stat.Size != s.bytes {
-		_ = unix.Close(fd)
-		return nil, fserr.New("open", path, syscall.EIO, fmt.Errorf("has %d bytes instead of %d (%v)", stat.Size, s.bytes, err))
+		return nil, fserr.New("open", "", syscall.EIO, fmt.Errorf("it has %d bytes instead of %d (%v)", stat.Size, s.bytes, err))
 	}
 	// One huge page more than is needed, so that the mapping can begin at a multiple of a huge page.
 	length := uintptr(s.bytes) + 1<<hugeBits
 	base, err := unix.MmapPtr(-1, 0, nil, length, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
-	if err == nil {
-		aligned := unsafe.Add(base, -uintptr(base)&(1<<hugeBits-1))
-		if _, err = unix.MmapPtr(fd, 0, aligned, uintptr(s.bytes), prot, unix.MAP_FIXED|unix.MAP_SHARED); err == nil {
-			memory := unsafe.Slice((*byte)(aligned), s.bytes)
-			if s.huge {
-				_ = unix.Madvise(memory, unix.MADV_HUGEPAGE) // advice: nothing depends on it
-			}
-			return &Segment{
-				fd: KeepDescriptor(fd), memory: memory, base: base, length: length, huge: s.huge,
-				heat: make([]atomic.Uint32, (s.bytes+blockBytes-1)>>blockBits), budget: s.budget,
-			}, nil
-		}
-		_ = unix.MunmapPtr(base, length)
+	if err != nil {
+		return nil, err
 	}
-	_ = unix.Close(fd)
-	return nil, fserr.New("map", path, fserr.Errno(err), err)
+	aligned := unsafe.Add(base, -uintptr(base)&(1<<hugeBits-1))
+	if _, err = unix.MmapPtr(fd, 0, aligned, uintptr(s.bytes), prot, unix.MAP_FIXED|unix.MAP_SHARED); err != nil {
+		_ = unix.MunmapPtr(base, length)
+		return nil, err
+	}
+	memory := unsafe.Slice((*byte)(aligned), s.bytes)
+	if s.huge {
+		_ = unix.Madvise(memory, unix.MADV_HUGEPAGE) // advice: nothing depends on it
+	}
+	return &Segment{
+		memory: memory, base: base, length: length, huge: s.huge,
+		heat: make([]atomic.Uint32, (s.bytes+blockBytes-1)>>blockBits), budget: s.budget,
+	}, nil
 }
+
+// own reports whether the segment is memory of this process, which no system call is needed for.
+func (s *Segment) own() bool { return s.fd < 0 }
 
 // Close unmaps and closes. No move may be in progress.
 func (s *Segments) Close() error {
@@ -135,7 +173,7 @@ func (s *Segments) Close() error {
 	defer s.mu.Unlock()
 	var err error
 	for _, segment := range *s.list.Load() {
-		if segment != nil {
+		if segment != nil && !segment.own() {
 			s.budget.forget(segment)
 			err = errors.Join(err, unix.MunmapPtr(segment.base, segment.length), CloseDescriptor(segment.fd))
 		}

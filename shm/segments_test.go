@@ -22,7 +22,7 @@ func segments(t *testing.T, bytesOfEach int64, write, huge bool, budget *shm.Bud
 			t.Fatal(err)
 		}
 	}
-	s := shm.NewSegments(filepath.Join(dir, "s."), bytesOfEach, write, huge, budget)
+	s := shm.NewSegments(shm.OpenPaths(filepath.Join(dir, "s."), write), bytesOfEach, write, huge, budget)
 	t.Cleanup(func() { _ = s.Close() })
 	return s, dir
 }

@@ -377,7 +377,7 @@ func (s *Server) newPeer(c *client, id uint64) *peer {
 		if session := s.last | nearSessions; s.peers[session] == nil {
 			p := &peer{
 				s: s, owner: c, client: id, session: session,
-				info: rpc.LinkInfo{Transport: "shm", Remote: fmt.Sprintf("process %d of this machine", c.pid)},
+				info: rpc.LinkInfo{Transport: "shm", Remote: fmt.Sprintf("process %d of this machine", c.pid), PID: uint32(c.pid)},
 			}
 			s.peers[session] = p
 			s.stats.Hellos++

@@ -45,7 +45,7 @@ func shared(t *testing.T, huge bool) *memory {
 	t.Helper()
 	dir := t.TempDir()
 	b := board(t, dir)
-	m := &memory{Board: b, view: shmtest.Attach(t, b, dir, incarnation, 1), area: shmtest.Open(t, shmtest.AreaOf(t, b, 1))}
+	m := &memory{Board: b, view: shmtest.Attach(t, b, incarnation, 1), area: shmtest.Open(t, shmtest.AreaOf(t, b, 1))}
 	m.segments, m.dir = segments(t, segmentBytes, true, huge, shm.NewBudget(600<<10))
 	return m
 }
@@ -151,7 +151,7 @@ func TestANewIncarnationVoidsEverything(t *testing.T) {
 	if _, ok := m.view.Read(&p, make([]byte, 10), 0); ok || m.view.Valid() {
 		t.Error("the old daemon's word still holds")
 	}
-	files, err := shm.OpenFiles(dir, shmtest.AreaOf(t, next, 1))
+	files, err := next.Files(shmtest.AreaOf(t, next, 1))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,15 +44,15 @@ type doorKey struct {
 
 // door is the connection to one daemon, shared by the links to its shards. It is freed with the last of them.
 type door struct {
+	key   doorKey
 	c     *C.near_door
 	wakes map[uint32]C.int // wake descriptors by shard; guarded by Transport.mu
-	links int              // guarded by Transport.mu
+	users int              // links and memories; guarded by Transport.mu
 }
 
 // link implements rpc.Link: the lanes of this process at one shard.
 type link struct {
 	t      *Transport
-	key    doorKey
 	door   *door
 	shard  uint32
 	info   rpc.LinkInfo
@@ -149,13 +149,17 @@ func (t *Transport) Dial(ctx context.Context, target rpc.Target) (rpc.Link, erro
 	if !ok {
 		deadline = time.Now().Add(dialAtMost)
 	}
-	l := &link{
-		t: t, key: doorKey{target.Door, target.Incarnation}, shard: target.Peer.Shard,
-		info: rpc.LinkInfo{Transport: "shm", Remote: target.Peer.String()}, lanes: map[*C.near_lane]struct{}{},
-	}
-	if err := t.enter(l, deadline); err != nil {
+	d, err := t.enter(target, deadline)
+	if err != nil {
 		return nil, err
 	}
+	l := &link{
+		t: t, door: d, shard: target.Peer.Shard,
+		info: rpc.LinkInfo{Transport: "shm", Remote: target.Peer.String()}, lanes: map[*C.near_lane]struct{}{},
+	}
+	t.mu.Lock()
+	t.links[l] = struct{}{}
+	t.mu.Unlock()
 	lane, err := l.take(int64(time.Until(deadline)))
 	if err != nil {
 		_ = l.Close()
@@ -165,36 +169,35 @@ func (t *Transport) Dial(ctx context.Context, target rpc.Target) (rpc.Link, erro
 	return l, nil
 }
 
-// enter gives a link its door.
-func (t *Transport) enter(l *link, deadline time.Time) error {
+// enter opens the door of a target's daemon, or finds it open. leave follows.
+func (t *Transport) enter(target rpc.Target, deadline time.Time) (*door, error) {
+	key, remote := doorKey{target.Door, target.Incarnation}, target.Peer.String()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
-		return &rpc.TransportError{Remote: l.info.Remote, Reason: "the transport is closed"}
+		return nil, &rpc.TransportError{Remote: remote, Reason: "the transport is closed"}
 	}
-	d := t.doors[l.key]
+	d := t.doors[key]
 	if d != nil && C.near_door_alive(d.c) == 0 {
-		delete(t.doors, l.key) // its links close it
+		delete(t.doors, key) // its users close it
 		d = nil
 	}
 	if d == nil {
 		var err error
-		if d, err = openDoor(l.key, deadline); err != nil {
+		if d, err = openDoor(key, deadline); err != nil {
 			if err == syscall.ENOENT {
-				return fmt.Errorf("%s: %w", l.info.Remote, ErrNoDoor)
+				return nil, fmt.Errorf("%s: %w", remote, ErrNoDoor)
 			}
-			return &rpc.ConnectionError{Remote: l.info.Remote, Reason: "its door: " + err.Error()}
+			return nil, &rpc.ConnectionError{Remote: remote, Reason: "its door: " + err.Error()}
 		}
-		t.doors[l.key] = d
+		t.doors[key] = d
 	}
-	d.links++
-	l.door = d
-	t.links[l] = struct{}{}
-	return nil
+	d.users++
+	return d, nil
 }
 
 func openDoor(key doorKey, deadline time.Time) (*door, error) {
-	d := &door{c: (*C.near_door)(C.calloc(1, C.sizeof_near_door)), wakes: map[uint32]C.int{}}
+	d := &door{key: key, c: (*C.near_door)(C.calloc(1, C.sizeof_near_door)), wakes: map[uint32]C.int{}}
 	if d.c == nil {
 		return nil, syscall.ENOMEM
 	}
@@ -208,17 +211,15 @@ func openDoor(key doorKey, deadline time.Time) (*door, error) {
 	return d, nil
 }
 
-// leave takes a link off its door, and closes the door behind the last one.
-func (t *Transport) leave(l *link) {
+// leave takes a user off a door, and closes it behind the last one.
+func (t *Transport) leave(d *door) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.links, l)
-	d := l.door
-	if d.links--; d.links > 0 {
+	if d.users--; d.users > 0 {
 		return
 	}
-	if t.doors[l.key] == d {
-		delete(t.doors, l.key)
+	if t.doors[d.key] == d {
+		delete(t.doors, d.key)
 	}
 	C.near_door_shut(d.c)
 	_ = CloseDescriptor(int(d.c.fd))
@@ -332,7 +333,10 @@ func (l *link) Close() error {
 		C.free(unsafe.Pointer(lane))
 	}
 	l.idle, l.lanes = nil, nil
-	l.t.leave(l)
+	l.t.mu.Lock()
+	delete(l.t.links, l)
+	l.t.mu.Unlock()
+	l.t.leave(l.door)
 	return nil
 }
 

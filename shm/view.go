@@ -52,13 +52,15 @@ import (
 type View struct {
 	c                    *C.struct_bfs_view // C memory
 	board, records, area []byte
+	own                  bool // the memory is a private board's
 }
 
 // Files are descriptors of what a View is made of: board and records, opened for reading, and the client's area.
 type Files struct{ Board, Records, Area int }
 
-// OpenFiles opens them by path: the shard's directory, and the client's area.
-func OpenFiles(dir, area string) (f Files, err error) {
+// Files opens the board's files, and a client's area by its path.
+func (b *Board) Files(area string) (f Files, err error) {
+	dir := filepath.Dir(b.areas.dir)
 	f = Files{Board: -1, Records: -1, Area: -1}
 	for _, file := range []struct {
 		fd    *int
@@ -99,6 +101,10 @@ func Attach(f Files, incarnation uint64) (*View, error) {
 			return nil, errors.Join(fserr.New("attach", "shared memory", fserr.Errno(err), err), v.unmap())
 		}
 	}
+	return newView(v, incarnation)
+}
+
+func newView(v *View, incarnation uint64) (*View, error) {
 	v.c = (*C.struct_bfs_view)(C.calloc(1, C.sizeof_struct_bfs_view))
 	if v.c == nil {
 		return nil, errors.Join(fserr.New("attach", "shared memory", syscall.ENOMEM, nil), v.unmap())
@@ -121,6 +127,9 @@ func (v *View) Close() error {
 }
 
 func (v *View) unmap() error {
+	if v.own {
+		return nil
+	}
 	var err error
 	for _, memory := range []*[]byte{&v.board, &v.records, &v.area} {
 		if *memory != nil {
@@ -200,7 +209,7 @@ func (v *View) Fill(p *Place, from []byte, off uint32, bare bool) (ok bool) {
 		return false
 	}
 	memory, fd := unsafe.Pointer(nil), C.int(p.segment.fd)
-	if !bare {
+	if !bare || p.segment.own() {
 		memory, fd = p.segment.way(uint64(p.c.offset)+uint64(off), len(from), true)
 	}
 	return C.use_fill(v.view(), &p.c, (*C.uint8_t)(memory), fd, (*C.uint8_t)(unsafe.SliceData(from)), C.uint32_t(len(from)), C.uint32_t(off)) >= 0

@@ -27,9 +27,9 @@ type Board interface {
 
 // SegmentFiles says how another process finds the bytes of places: number n is in the file Prefix + decimal n.
 type SegmentFiles struct {
-	Prefix string
-	Bytes  int64 // of each file
-	Huge   bool  // they are made of huge pages
+	Prefix string // "": there are no files, the bytes are in this process's memory only
+	Bytes  int64  // of each file
+	Huge   bool   // they are made of huge pages
 }
 
 // Shareable is a Store whose chunks other processes may read and write in place. Methods are for the store's owner.
@@ -38,6 +38,8 @@ type Shareable interface {
 	// Share sets the board, before the first PlaceOf.
 	Share(b Board)
 	SegmentFiles() SegmentFiles
+	// SegmentMemory is where a segment is mapped in this process; nil if it is not. It may be called from any thread; the memory is there until Close.
+	SegmentMemory(number uint32) []byte
 	// PlaceOf is the place of a chunk; false when there is no such chunk in this generation, or no slot is free.
 	PlaceOf(ino, chunk uint64, gen uint32) (Place, bool)
 	// BeginBare is Begin for another process that will put the bytes where they belong. bare: there is no page for some of them yet, and the

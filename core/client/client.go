@@ -40,6 +40,7 @@ import (
 	"github.com/benchfs/benchfs/fserr"
 	"github.com/benchfs/benchfs/internal/inode"
 	"github.com/benchfs/benchfs/rpc"
+	"github.com/benchfs/benchfs/shm"
 )
 
 // Defaults of Options.
@@ -70,12 +71,12 @@ type Options struct {
 	// meanwhile; 0: not at all.
 	EntryTimeout time.Duration
 	ClientID     uint64 // the Identity.Client of the pools
-	// Shortcut says which data of this machine's shards this process moves itself: one of the Shortcut modes; "" is off. It needs
-	// HostID, which is that of the pools' Identity, as PID and PIDStart there.
+	// Shortcut says which data of this machine's shards this process moves itself: one of the Shortcut modes; "" is off. It needs HostID and Memory.
 	Shortcut string
-	MapBytes int64 // bound on what is kept mapped for it; 0: 8 GiB
-	HostID   string
-	Layout   layout.Layout // of this client's new files whose directory says nothing; Strategy None, ChunkBits 0: the server's default of it
+	// Memory gives access to the memory of a shard of this machine, by ctx's deadline; the Client closes it. nil: there is none.
+	Memory func(ctx context.Context, shard uint32) (*shm.Memory, error)
+	HostID string
+	Layout layout.Layout // of this client's new files whose directory says nothing; Strategy None, ChunkBits 0: the server's default of it
 	// Prefix is the absolute path under which programs see the root, without a slash at its end; "": none. It decides what absolute
 	// symbolic links mean: under it they start at the root, elsewhere they lead out of the file system (EREMOTE). Without a Prefix all
 	// start at the root.

@@ -1,8 +1,10 @@
 package client
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,11 +26,11 @@ func TestLookups(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer board.Close()
-	view := shmtest.Attach(t, board, dir, 5, 1)
+	view := shmtest.Attach(t, board, 5, 1)
 	defer view.Close()
 	r := &reach{serial: 1, view: view}
 	c := &Client{shortcut: newShortcut(&Options{
-		Shortcut: ShortcutRead, HostID: "here", Map: &layout.Map{Nodes: []layout.Node{{ID: 1, Shards: 1}}},
+		Shortcut: ShortcutRead, HostID: "here", Memory: func(context.Context, uint32) (*shm.Memory, error) { return nil, syscall.EOPNOTSUPP }, Map: &layout.Map{Nodes: []layout.Node{{ID: 1, Shards: 1}}},
 	})}
 	c.cluster.Store(&layout.Map{Nodes: []layout.Node{{ID: 1, Shards: 1}}})
 	c.shortcut.shards[0].Store(r)

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,14 +18,11 @@ const (
 	ShortcutReadWrite = "readwrite" // writes copy to it as well
 )
 
-// defaultMapBytes bounds what a process keeps mapped of small pages.
-const defaultMapBytes = 8 << 30
-
 // shortcut is the client's access to the memory of the shards of its own machine.
 type shortcut struct {
 	write  bool
 	host   string
-	budget *shm.Budget
+	memory func(ctx context.Context, shard uint32) (*shm.Memory, error)
 
 	shards []atomic.Pointer[reach] // by shard number; nil: not asked yet
 
@@ -34,12 +30,12 @@ type shortcut struct {
 	all []*reach // to be closed in the end
 }
 
-// reach is what this process has of one shard. view is nil when the shard cannot be reached into; it is asked again after a while.
+// reach is what this process has of one shard. memory is nil when the shard cannot be reached into; it is asked again after a while.
 type reach struct {
 	serial   uint32 // of this one in its process: 1, 2, …
-	view     *shm.View
-	segments *shm.Segments
-	huge     bool
+	memory   *shm.Memory
+	view     *shm.View     // of memory
+	segments *shm.Segments // likewise
 	asked    time.Time
 }
 
@@ -47,15 +43,11 @@ type reach struct {
 const askAgain = 10 * time.Second
 
 func newShortcut(o *Options) *shortcut {
-	if o.Shortcut == "" || o.Shortcut == ShortcutOff || o.HostID == "" {
+	if o.Shortcut == "" || o.Shortcut == ShortcutOff || o.Memory == nil {
 		return nil
 	}
-	if o.MapBytes == 0 {
-		o.MapBytes = defaultMapBytes
-	}
 	return &shortcut{
-		write: o.Shortcut == ShortcutReadWrite, host: o.HostID,
-		budget: shm.NewBudget(o.MapBytes), shards: make([]atomic.Pointer[reach], o.Map.Shards()),
+		write: o.Shortcut == ShortcutReadWrite, host: o.HostID, memory: o.Memory, shards: make([]atomic.Pointer[reach], o.Map.Shards()),
 	}
 }
 
@@ -64,13 +56,11 @@ func (s *shortcut) close() error {
 	defer s.mu.Unlock()
 	var first error
 	for _, r := range s.all {
-		if r.view == nil {
+		if r.memory == nil {
 			continue
 		}
-		for _, err := range []error{r.segments.Close(), r.view.Close()} {
-			if err != nil && first == nil {
-				first = err
-			}
+		if err := r.memory.Close(); err != nil && first == nil {
+			first = err
 		}
 	}
 	s.all = nil
@@ -113,7 +103,7 @@ func (c *Client) NearShards(ctx context.Context) []NearShard {
 		}
 		s := NearShard{Shard: shard, Shortcut: ShortcutOff}
 		if r := o.reachOf(shard); r != nil {
-			s.Shortcut, s.HugePages = c.o.Shortcut, r.huge
+			s.Shortcut, s.HugePages = c.o.Shortcut, r.memory.Huge
 		}
 		list = append(list, s)
 	}
@@ -150,7 +140,7 @@ func (o *op) attach() {
 	}
 }
 
-// reachOf is this process's access to a shard, which is asked for it if need be: the op's calls are gone then. nil: there is none.
+// reachOf is this process's access to a shard, which is asked for if need be. nil: there is none.
 func (o *op) reachOf(shard uint32) *reach {
 	s := o.c.shortcut
 	if s == nil || !o.c.near(shard) {
@@ -176,24 +166,12 @@ func (s *shortcut) revoke(shard uint32) {
 	}
 }
 
-// attachTo asks a shard for its memory. nil: it did not answer; the op's own messages to it will tell why.
+// attachTo asks for a shard's memory. When that does not work, its messages work all the same.
 func (o *op) attachTo(shard uint32) *reach {
 	s := o.c.shortcut
-	memory, err := o.payload()
-	if err != nil {
-		return nil
-	}
-	o.reset()
-	call := o.call(rpc.MsgAttach, shard)
-	call.In = memory
-	o.exchange()
 	r := &reach{asked: time.Now()}
-	if call.Err != nil {
-		if _, answered := call.Err.(*rpc.HandlerError); !answered {
-			return nil
-		}
-	} else {
-		s.open(r, memory[:call.Received])
+	if m, err := s.memory(rpc.WithDeadline(o.ctx, o.deadline), shard); err == nil {
+		r.memory, r.view, r.segments = m, m.View, m.Segments
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -205,25 +183,6 @@ func (o *op) attachTo(shard uint32) *reach {
 	}
 	s.shards[shard].Store(r)
 	return r
-}
-
-// open maps what a shard offers. When that does not work (another mount name space, no rights), its messages work all the same.
-func (s *shortcut) open(r *reach, text []byte) {
-	var a rpc.Attachment
-	if json.Unmarshal(text, &a) != nil || a.SegmentBytes <= 0 {
-		return
-	}
-	files, err := shm.OpenFiles(a.Board, a.Area)
-	if err != nil {
-		return
-	}
-	view, err := shm.Attach(files, a.Incarnation)
-	_ = files.Close()
-	if err != nil {
-		return
-	}
-	r.view, r.huge = view, a.Huge
-	r.segments = shm.NewSegments(a.Segments, a.SegmentBytes, s.write, a.Huge, s.budget)
 }
 
 // grant is a place that this process was told of. It never changes; whether it holds, the board tells.

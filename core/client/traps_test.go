@@ -42,7 +42,7 @@ func (f failing) Reply(rpc.PeerID, *rpc.Header) inproc.Fault { return inproc.Fau
 // A remote read that fails is an error: never zeros, never a short count. Nor is one errno taken for another kind of failure.
 func TestTrapFailedReadIsNoHole(t *testing.T) {
 	c := newCluster(t, 3, layout.RoundRobin, false)
-	a := c.client(func(o *client.Options) { o.CallTimeout = 250 * time.Millisecond })
+	a := c.client(func(o *client.Options) { o.CallTimeout = 700 * time.Millisecond })
 	data := pattern(1, 4*chunk)
 	put(t, a, "f", data)
 	f := open(t, a, "f", syscall.O_RDWR)

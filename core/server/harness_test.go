@@ -37,8 +37,7 @@ type shardUnderTest struct {
 	store       store.Store
 	incarnation uint64
 	board       *shm.Board // nil: clients do not reach in
-	boardDir    string
-	witness     *witness // nil: nobody looks at what the board shows
+	witness     *witness   // nil: nobody looks at what the board shows
 }
 
 const testSecret = "only for this test"
@@ -78,7 +77,7 @@ func newWatchedCluster(t *testing.T, w *witness) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &shardUnderTest{store: chunks, boardDir: dir}
+	u := &shardUnderTest{store: chunks}
 	if u.board, err = shm.Create(dir, 1); err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +148,7 @@ func (c *cluster) start(i int) {
 		Grace: time.Hour,
 	}
 	if u.board != nil {
-		o.Board, o.BoardDir = u.board, u.boardDir
+		o.Board = u.board
 		if u.witness != nil {
 			o.Board = u.witness
 		}

@@ -17,9 +17,6 @@ import (
 type Board interface {
 	store.Board
 
-	// Area is the path of the file that a client announces in what it is using, made if there is none. An error: its process, named as in
-	// /proc/PID/stat, cannot be seen from here. Leave tells that the client uses it no more; Reap clears up after those that are dead.
-	Area(client uint64, pid uint32, start uint64) (path string, err error)
 	Leave(client uint64)
 	Reap()
 

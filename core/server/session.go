@@ -19,7 +19,6 @@ type session struct {
 type clientState struct {
 	sessions int
 	pid      uint32
-	pidStart uint64
 	process  *procfs.Process // it runs on this host and can be watched; else nil
 	since    time.Time       // sessions == 0: since when
 	lease    uint64          // of its locks: see locks.go
@@ -30,13 +29,17 @@ func (s *Shard) newClient() *clientState { return &clientState{lease: s.newLease
 // ended reports whether the client's process is known to be dead.
 func (c *clientState) ended() bool { return c.process != nil && c.process.Dead() }
 
-// introduce takes in which process the client is.
-func (c *clientState) introduce(pid uint32, start uint64, sameHost bool) {
-	if c.process != nil && (!sameHost || !c.process.Is(pid, start)) {
+// introduce takes in which process the client is, as the kernel says; 0: one of another machine, or that cannot be seen from here.
+func (c *clientState) introduce(pid uint32) {
+	start := uint64(0)
+	if pid != 0 {
+		start = procfs.StartTime(pid)
+	}
+	if c.process != nil && !c.process.Is(pid, start) {
 		c.forget()
 	}
-	c.pid, c.pidStart = pid, start
-	if sameHost && c.process == nil {
+	c.pid = pid
+	if pid != 0 && c.process == nil {
 		c.process, _ = procfs.Watch(pid, start) // one that cannot be watched is treated like one on another host
 	}
 }
@@ -82,7 +85,7 @@ func (s *Shard) hello(r *rpc.Request) {
 		s.clients[client] = state
 	}
 	state.sessions++
-	state.introduce(m.PID, m.PIDStart, string(m.HostID) == s.o.HostID && s.o.HostID != "")
+	state.introduce(r.Peer.Info().PID)
 	reply := rpc.HelloReply{
 		Session:     r.Peer.Session(),
 		Epoch:       s.o.Map.Epoch,

@@ -43,7 +43,6 @@ type Options struct {
 	Meta        *meta.Shard
 	Store       store.Store
 	Board       Board         // for clients of this machine that move data themselves, if Store is store.Shareable; nil: there are none
-	BoardDir    string        // where they find it
 	Peers       *rpc.Pool     // connections to the other shards, for coordinators; used by their goroutines only
 	Describe    func() []byte // the node's registry record, for clients that know a socket address only
 	Grace       time.Duration // how long a vanished client's open handles are kept for its return; 0 = 30 s
@@ -302,7 +301,6 @@ func init() {
 		rpc.MsgCommit:         (*Shard).commit,
 		rpc.MsgAbort:          (*Shard).abort,
 		rpc.MsgTxStatus:       (*Shard).txStatus,
-		rpc.MsgAttach:         (*Shard).attach,
 		rpc.MsgBeginWrite:     (*Shard).beginWrite,
 		rpc.MsgEndWrite:       (*Shard).endWrite,
 		rpc.MsgLock:           (*Shard).lock,

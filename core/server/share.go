@@ -1,7 +1,6 @@
 package server
 
 import (
-	"encoding/json"
 	"math"
 	"syscall"
 	"time"
@@ -29,32 +28,6 @@ type begunWrite struct {
 
 // maxBegun bounds the writes that clients have begun and not ended: each pins room.
 const maxBegun = 1 << 14
-
-// attach tells what the client needs to find the bytes.
-func (s *Shard) attach(r *rpc.Request) error {
-	// A process that this one cannot see (another pid name space) could not be told from a dead one.
-	state := s.clients[r.Header.Client]
-	if s.shared == nil || state == nil || state.process == nil {
-		return errors.WithStack(syscall.EOPNOTSUPP)
-	}
-	area, err := s.o.Board.Area(r.Header.Client, state.pid, state.pidStart)
-	if err != nil {
-		return err
-	}
-	files := s.shared.SegmentFiles()
-	text, err := json.Marshal(rpc.Attachment{
-		Board: s.o.BoardDir, Area: area, Incarnation: s.o.Incarnation, Segments: files.Prefix, SegmentBytes: files.Bytes, Huge: files.Huge,
-	})
-	if err != nil {
-		return errors.WithStack(err)
-	}
-	o, err := s.newPage(r)
-	if err != nil {
-		return err
-	}
-	s.replyPage(r, nil, append(o.page[:0], text...))
-	return nil
-}
 
 // place is what a client that wants it is told of a chunk's place.
 func (s *Shard) place(ino inode.Ino, chunk uint64, gen uint32, wanted bool) rpc.Place {

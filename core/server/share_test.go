@@ -29,11 +29,11 @@ func (c *cluster) near(client uint64) *near {
 	c.t.Helper()
 	u := c.shards[0]
 	n := &near{
-		asker: c.asker(client), view: shmtest.Attach(c.t, u.board, u.boardDir, u.incarnation, client),
+		asker: c.asker(client), view: shmtest.Attach(c.t, u.board, u.incarnation, client),
 		area: shmtest.Open(c.t, shmtest.AreaOf(c.t, u.board, client)), store: u.store.(store.Shareable),
 	}
 	files := n.store.SegmentFiles()
-	n.segments = shm.NewSegments(files.Prefix, files.Bytes, true, files.Huge, shm.NewBudget(1<<30))
+	n.segments = shm.NewSegments(shm.OpenPaths(files.Prefix, true), files.Bytes, true, files.Huge, shm.NewBudget(1<<30))
 	c.t.Cleanup(func() {
 		if err := n.segments.Close(); err != nil {
 			c.t.Error(err)

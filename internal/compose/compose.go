@@ -20,6 +20,7 @@ import (
 	"github.com/benchfs/benchfs/internal/random"
 	"github.com/benchfs/benchfs/internal/registry"
 	"github.com/benchfs/benchfs/rpc"
+	"github.com/benchfs/benchfs/shm"
 )
 
 // Build names this build in handshakes, logs and statistics; the linker may set it.
@@ -126,16 +127,25 @@ func clientLayout(cfg *config.Config, m *layout.Map) (layout.Layout, error) {
 	return l, err
 }
 
-// makeClient gives a client its pools: one a client worker.
-func makeClient(cfg *config.Config, p Process, id rpc.Identity, m *layout.Map, node int,
-	transports []rpc.Transport, resolve rpc.Resolver, lay layout.Layout,
-) (*client.Client, error) {
+// membership is what a client knows of the file system that it joins.
+type membership struct {
+	id         rpc.Identity
+	cluster    *layout.Map
+	node       int // of this process; −1: none
+	transports []rpc.Transport
+	resolve    rpc.Resolver
+	layout     layout.Layout // of new files
+	memory     func(ctx context.Context, shard uint32) (*shm.Memory, error)
+}
+
+// makeClient makes the client, with a pool a client worker.
+func makeClient(cfg *config.Config, p Process, m *membership) (*client.Client, error) {
 	var c *client.Client
-	pools := make([]*rpc.Pool, len(transports))
-	for i, t := range transports {
+	pools := make([]*rpc.Pool, len(m.transports))
+	for i, t := range m.transports {
 		pools[i] = rpc.NewPool(t, rpc.PoolOptions{
-			Identity:       id,
-			Resolve:        resolve,
+			Identity:       m.id,
+			Resolve:        m.resolve,
 			ConnectTimeout: cfg.RPC.ConnectTimeout,
 			Policy:         policy(cfg),
 			SelfTest:       cfg.RPC.SelfTest,
@@ -149,8 +159,8 @@ func makeClient(cfg *config.Config, p Process, id rpc.Identity, m *layout.Map, n
 	}
 	made, err := client.New(client.Options{
 		Pools:           pools,
-		Map:             m,
-		Node:            node,
+		Map:             m.cluster,
+		Node:            m.node,
 		Distributed:     cfg.Distributed(),
 		UID:             p.UID,
 		GID:             p.GID,
@@ -161,11 +171,11 @@ func makeClient(cfg *config.Config, p Process, id rpc.Identity, m *layout.Map, n
 		CacheMode:       cfg.Cache.Mode,
 		ChunkCacheBytes: int64(cfg.Cache.ChunkBytes),
 		EntryTimeout:    cfg.Cache.EntryTimeout,
-		ClientID:        id.Client,
+		ClientID:        m.id.Client,
 		Shortcut:        cfg.Data.Shortcut,
-		MapBytes:        int64(cfg.Data.MapLimit),
-		HostID:          id.HostID,
-		Layout:          lay,
+		Memory:          m.memory,
+		HostID:          m.id.HostID,
+		Layout:          m.layout,
 		Prefix:          cfg.Client.Prefix,
 	})
 	c = made

@@ -50,6 +50,7 @@ type Daemon struct {
 type runningShard struct {
 	*server.Shard
 	number uint32
+	parts  shardParts
 	loop   *loop.Loop
 	near   *shm.Server
 	far    *ucx.Server // nil: no other machine reaches this one
@@ -179,8 +180,10 @@ func (d *Daemon) startShard(network *network, m *layout.Map, number uint32, secr
 		Meta: parts.meta, Store: parts.store, Peers: d.peers, Describe: d.describe,
 		Grace: d.cfg.Session.Grace, Log: d.log, Build: Build,
 	}
-	parts.share(&options)
-	shard := &runningShard{Shard: server.New(options), number: number}
+	if parts.board != nil {
+		options.Board = parts.board
+	}
+	shard := &runningShard{Shard: server.New(options), number: number, parts: parts}
 	if shard.loop, err = loop.New(); err != nil {
 		return err
 	}
@@ -224,7 +227,9 @@ func (d *Daemon) openDoor() error {
 	}
 	o := shm.HostOptions{Path: path, Incarnation: d.record.Incarnation, UID: uint32(syscall.Getuid())}
 	for _, s := range d.shards {
-		o.Shards = append(o.Shards, shm.Shard{Number: s.number, Server: s.near, Loop: s.loop})
+		shard := shm.Shard{Number: s.number, Server: s.near, Loop: s.loop}
+		s.parts.lend(&shard)
+		o.Shards = append(o.Shards, shard)
 	}
 	if d.host, err = shm.NewHost(o); err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"github.com/benchfs/benchfs/core/layout"
 	"github.com/benchfs/benchfs/internal/registry"
 	"github.com/benchfs/benchfs/rpc"
+	"github.com/benchfs/benchfs/shm"
 	"github.com/benchfs/benchfs/ucx"
 )
 
@@ -57,7 +58,17 @@ func distributed(ctx context.Context, cfg *config.Config, p Process, ends *close
 	for i := range transports {
 		transports[i] = network.transport()
 	}
-	return makeClient(cfg, p, id, m, m.NodeOnHost(dir.host), transports, dir.resolve, lay)
+	budget := shm.NewBudget(int64(cfg.Data.MapLimit))
+	return makeClient(cfg, p, &membership{
+		id: id, cluster: m, node: m.NodeOnHost(dir.host), transports: transports, resolve: dir.resolve, layout: lay,
+		memory: func(ctx context.Context, shard uint32) (*shm.Memory, error) {
+			target, err := dir.resolve(ctx, rpc.PeerID{Node: m.PeerOf(shard), Shard: shard}, false)
+			if err != nil {
+				return nil, err
+			}
+			return network.near.Memory(ctx, target, id.Client, cfg.Data.Shortcut == client.ShortcutReadWrite, budget)
+		},
+	})
 }
 
 // ucxConfig picks what the network layer needs out of cfg.

@@ -16,6 +16,7 @@ import (
 	"github.com/benchfs/benchfs/internal/random"
 	"github.com/benchfs/benchfs/rpc"
 	"github.com/benchfs/benchfs/rpc/inproc"
+	"github.com/benchfs/benchfs/shm"
 )
 
 // openEmbedded makes a file system inside this process: one shard, on the caller's own thread.
@@ -61,6 +62,7 @@ func inProcess(cfg *config.Config, p Process, nodes uint32, ends *closers) (*cli
 		return rpc.Target{Peer: peer, Incarnation: incarnation, HostID: host, SameHost: true}, nil
 	}
 	base := server.Options{Map: m, Incarnation: incarnation, HostID: host, UID: id.UID, Build: Build, Describe: func() []byte { return nil }}
+	memories := make([]*shm.Memory, nodes)
 	for i := range nodes {
 		o := base
 		o.Peer = rpc.PeerID{Node: i, Shard: i}
@@ -69,7 +71,7 @@ func inProcess(cfg *config.Config, p Process, nodes uint32, ends *closers) (*cli
 			return nil, err
 		}
 		o.Peers = rpc.NewPool(network.Transport(), rpc.PoolOptions{Identity: peerID, Resolve: resolve, Policy: policy(cfg)})
-		if err := attachShard(cfg, p, network, o, ends); err != nil {
+		if memories[i], err = attachShard(cfg, p, network, o, id.Client, ends); err != nil {
 			return nil, err
 		}
 	}
@@ -77,30 +79,40 @@ func inProcess(cfg *config.Config, p Process, nodes uint32, ends *closers) (*cli
 	for i := range transports {
 		transports[i] = network.Transport()
 	}
-	return makeClient(cfg, p, id, m, 0, transports, resolve, layout.Layout{})
+	return makeClient(cfg, p, &membership{
+		id: id, cluster: m, transports: transports, resolve: resolve,
+		memory: func(_ context.Context, shard uint32) (*shm.Memory, error) {
+			if memories[shard] == nil {
+				return nil, syscall.EOPNOTSUPP
+			}
+			return memories[shard], nil
+		},
+	})
 }
 
-// attachShard opens a shard and puts it on the network of this process.
-func attachShard(cfg *config.Config, p Process, network *inproc.Network, o server.Options, ends *closers) error {
+// attachShard opens a shard and puts it on the network of this process. memory is what the client may use of it in place, or nil.
+func attachShard(cfg *config.Config, p Process, network *inproc.Network, o server.Options, client uint64, ends *closers) (memory *shm.Memory, err error) {
 	lay, err := fileLayout(cfg, o.Map.Shards(), o.Map.Epoch)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	silent := slog.New(slog.DiscardHandler)
 	parts, err := openShard(cfg, o.Peer.Shard, o.Map.Shards(), lay, p, silent)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ends.add(func() error { return parts.close() })
-	if err := parts.openBoard(cfg, o.Peer.Shard, o.Incarnation); err != nil {
-		return err
+	if memory, err = parts.openOwnMemory(cfg, o.Incarnation, client); err != nil {
+		return nil, err
 	}
-	parts.share(&o)
+	if parts.board != nil {
+		o.Board = parts.board
+	}
 	parts.meta.SweepOrphans() // whoever had them open was the process before this one: nobody comes back
 	o.Meta, o.Store, o.ChunkBits = parts.meta, parts.store, lay.ChunkBits
 	shard := server.New(o)
 	shard.Start(network.Attach(o.Peer, shard))
 	network.Every(o.Peer, cfg.Session.CheckInterval, shard.Tick)
 	ends.add(func() error { shard.Stop(); network.Detach(o.Peer); shard.Abandon(); return nil })
-	return nil
+	return memory, nil
 }

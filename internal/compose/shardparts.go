@@ -14,7 +14,6 @@ import (
 	"github.com/benchfs/benchfs/config"
 	"github.com/benchfs/benchfs/core/client"
 	"github.com/benchfs/benchfs/core/layout"
-	"github.com/benchfs/benchfs/core/server"
 	"github.com/benchfs/benchfs/internal/wal"
 	"github.com/benchfs/benchfs/meta"
 	"github.com/benchfs/benchfs/shm"
@@ -26,34 +25,62 @@ import (
 
 // shardParts is what one shard keeps: its names and its chunks.
 type shardParts struct {
-	meta     *meta.Shard
-	store    store.Store
-	board    *shm.Board // nil: clients do not reach into the store
-	boardDir string
+	meta  *meta.Shard
+	store store.Store
+	board *shm.Board // nil: clients do not reach into the store
 }
 
-// openBoard makes the board of a store that clients of this machine may reach into.
+// shareable is the store, if clients of this machine may read and write its chunks in place.
+func (p *shardParts) shareable(cfg *config.Config) (store.Shareable, bool) {
+	s, ok := p.store.(store.Shareable)
+	return s, ok && cfg.Data.Shortcut != client.ShortcutOff
+}
+
+// openBoard makes the board of a store that other processes may reach into.
 func (p *shardParts) openBoard(cfg *config.Config, shard uint32, incarnation uint64) error {
-	if _, ok := p.store.(store.Shareable); !ok || cfg.Data.Shortcut == client.ShortcutOff {
+	s, ok := p.shareable(cfg)
+	if !ok || s.SegmentFiles().Prefix == "" {
 		return nil
 	}
 	dir, err := filepath.Abs(shardDir(cfg, shard))
 	if err != nil {
 		return errors.WithStack(err)
 	}
-	board, err := shm.Create(dir, incarnation)
-	if err != nil {
+	if p.board, err = shm.Create(dir, incarnation); err != nil {
 		return errors.Wrapf(err, "board of shard %d", shard)
 	}
-	p.board, p.boardDir = board, dir
 	return nil
 }
 
-// share tells a shard's options about the board.
-func (p *shardParts) share(o *server.Options) {
-	if p.board != nil {
-		o.Board, o.BoardDir = p.board, p.boardDir
+// lend completes what the door gives out of a shard's memory.
+func (p *shardParts) lend(to *shm.Shard) {
+	if p.board == nil {
+		return
 	}
+	shared := p.store.(store.Shareable)
+	files := shared.SegmentFiles()
+	read, write := shm.OpenPaths(files.Prefix, false), shm.OpenPaths(files.Prefix, true)
+	to.Board, to.SegmentBytes = p.board, files.Bytes
+	to.Segment = func(number uint32, writing bool) (int, error) {
+		if writing {
+			return write(number)
+		}
+		return read(number)
+	}
+	to.Huge = func() bool { return shared.SegmentFiles().Huge }
+}
+
+// openOwnMemory makes the board of an embedded file system's store, and gives the one client its memory.
+func (p *shardParts) openOwnMemory(cfg *config.Config, incarnation, client uint64) (*shm.Memory, error) {
+	s, ok := p.shareable(cfg)
+	if !ok {
+		return nil, nil
+	}
+	var err error
+	if p.board, err = shm.CreatePrivate(incarnation); err != nil {
+		return nil, err
+	}
+	return shm.OwnMemory(p.board, client, s.SegmentMemory, s.SegmentFiles().Bytes)
 }
 
 func shardDir(cfg *config.Config, shard uint32) string {

@@ -27,10 +27,10 @@ func AreaOf(t testing.TB, board *shm.Board, client uint64) string {
 	return path
 }
 
-// Attach makes this process a client of the board in dir; the test's end closes the View.
-func Attach(t testing.TB, board *shm.Board, dir string, incarnation, client uint64) *shm.View {
+// Attach makes this process a client of the board; the test's end closes the View.
+func Attach(t testing.TB, board *shm.Board, incarnation, client uint64) *shm.View {
 	t.Helper()
-	files, err := shm.OpenFiles(dir, AreaOf(t, board, client))
+	files, err := board.Files(AreaOf(t, board, client))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,9 +79,9 @@ func reach(t *testing.T, s *arena.Store, dir string, wrap func(*shm.Board) store
 	s.Share(wrap(board))
 	r := &reached{
 		t: t, s: s, board: board, files: s.SegmentFiles(),
-		view: shmtest.Attach(t, board, dir, 7, 1), area: shmtest.Open(t, shmtest.AreaOf(t, board, 1)),
+		view: shmtest.Attach(t, board, 7, 1), area: shmtest.Open(t, shmtest.AreaOf(t, board, 1)),
 	}
-	r.segments = shm.NewSegments(r.files.Prefix, r.files.Bytes, true, r.files.Huge, shm.NewBudget(1<<30))
+	r.segments = shm.NewSegments(shm.OpenPaths(r.files.Prefix, true), r.files.Bytes, true, r.files.Huge, shm.NewBudget(1<<30))
 	t.Cleanup(func() {
 		if err := r.segments.Close(); err != nil {
 			t.Error(err)

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/benchfs/benchfs/fserr"
+	"github.com/benchfs/benchfs/store"
 	"github.com/benchfs/benchfs/store/internal/extent"
 )
 
@@ -43,6 +44,13 @@ func New(o Options) (*Store, error) {
 		return nil, err
 	}
 	return &Store{s}, nil
+}
+
+var _ store.Shareable = (*Store)(nil)
+
+// SegmentFiles implements store.Shareable: there are none.
+func (s *Store) SegmentFiles() store.SegmentFiles {
+	return store.SegmentFiles{Bytes: s.SegmentBytes()}
 }
 
 // backing implements extent.Backing.

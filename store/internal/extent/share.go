@@ -19,6 +19,15 @@ func (s *Store) Share(b store.Board) {
 // SegmentBytes is the size of each segment.
 func (s *Store) SegmentBytes() int64 { return 1 << (s.space.segmentBits + pageBits) }
 
+// SegmentMemory implements store.Shareable.
+func (s *Store) SegmentMemory(number uint32) []byte {
+	shown := s.space.shown.Load()
+	if shown == nil || int(number) >= len(*shown) {
+		return nil
+	}
+	return (*shown)[number]
+}
+
 // PlaceOf implements store.Shareable.
 func (s *Store) PlaceOf(ino, number uint64, gen uint32) (store.Place, bool) {
 	at, known := s.index[ino]

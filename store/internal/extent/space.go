@@ -1,6 +1,10 @@
 package extent
 
-import "syscall"
+import (
+	"slices"
+	"sync/atomic"
+	"syscall"
+)
 
 // Backing is the memory that extents are in: segments of equal size, mapped as they are needed. Methods are called by the store's
 // owner, but for Sync and SyncAll, which run on any goroutine beside the others.
@@ -47,7 +51,8 @@ type space struct {
 	backing     Backing
 	segmentBits uint8 // log2 of the pages of a segment
 	segments    [][]byte
-	old         []bool // segments with contents from an earlier run: nothing in them is known to be zeros
+	shown       atomic.Pointer[[][]byte] // what segments was when one was mapped last: for other threads
+	old         []bool                   // segments with contents from an earlier run: nothing in them is known to be zeros
 	buddy       buddy
 	prepared    grains
 	made        grains // have pages: prepared, or written to the file
@@ -337,6 +342,8 @@ func (s *space) segment(page uint32) ([]byte, error) {
 		return nil, err
 	}
 	s.segments[i], s.old[i] = memory, existed
+	shown := slices.Clone(s.segments)
+	s.shown.Store(&shown)
 	return memory, nil
 }
 
