@@ -2,6 +2,7 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <immintrin.h>
 #endif
 #include <errno.h>
 #include <sched.h>
@@ -32,24 +33,27 @@ static void swapped_out(uint64_t *word)
 #endif
 }
 
-/* first_choice is where a thread looks for a free announcement first: threads have their stacks at different places. */
-static uint32_t first_choice(void)
+/* first_choice is which of n announcements a thread looks at first: threads have their stacks at different places. */
+static uint32_t first_choice(uint32_t n)
 {
-    return (uint32_t)((uintptr_t)__builtin_frame_address(0) >> 12) * 0x9e3779b1u >> 16;
+    uint32_t hash = (uint32_t)((uintptr_t)__builtin_frame_address(0) >> 12) * 0x9e3779b1u;
+    return (uint32_t)((uint64_t)hash * n >> 32);
 }
 
 /* announce is U1: the announcement that it took, or NULL. */
 static uint64_t *announce(struct bfs_area *area, uint64_t run)
 {
-    uint32_t first = first_choice();
     for (;;) {
         uint64_t used = LOAD(&area->used);
         if (used > BFS_ANNOUNCEMENTS)
             used = BFS_ANNOUNCEMENTS;
-        for (uint32_t i = 0; i < used; i++) {
-            uint64_t *word = &area->announced[(first + i) % used].run;
+        uint32_t i = first_choice((uint32_t)used);
+        for (uint64_t tried = 0; tried < used; tried++) {
+            uint64_t *word = &area->announced[i].run;
             if (LOAD(word) == 0 && swapped_in(word, run))
                 return word;
+            if (++i == used)
+                i = 0;
         }
         if (used == BFS_ANNOUNCEMENTS)
             return NULL;
@@ -77,30 +81,33 @@ static int64_t present(struct bfs_view *view, const struct bfs_place *place)
 
 /*
  * Copying. The C library's memcpy uses the processor's string instruction from some kilobytes on, which is the best for data that goes far away, and
- * several times slower than vector moves where the destination begins a little behind the source, as addresses in a page go
- * (https://sourceware.org/bugzilla/show_bug.cgi?id=30994): an application's buffer comes as malloc gives it. So the choice is made here.
+ * ten times slower than vector moves where the destination begins a little behind the source, as addresses in a page go
+ * (https://sourceware.org/bugzilla/show_bug.cgi?id=30994): an application's buffer comes as malloc gives it. So the choice is made here. Hot bytes to a
+ * buffer at 16 behind a page, two-core EPYC: 4 KiB 1 420 -> 76 ns, 16 KiB 5 450 -> 240 ns; at a page 53 -> 42 and 182 -> 175 ns.
  */
 enum {
     STRING_OUT = 16 << 10, /* from so many bytes on the string instruction is the better one: out of a segment, */
     STRING_IN = 4 << 10,   /* and into one */
-    VECTOR_MAX = 2 << 10,  /* up to so many bytes memcpy moves by vector */
 };
 
-/* string_moves reports whether the processor says that its string instruction is fast (ERMS). */
-static int string_moves(void)
-{
 #if defined(__x86_64__)
-    static int known; /* 1: no, 2: yes; every thread finds the same */
-    int is = LOAD(&known);
-    if (is == 0) {
+enum { STRING_IS_FAST = 1, VECTORS = 2, KNOWN = 4 };
+
+/* processor is what it can: STRING_IS_FAST (ERMS), VECTORS (AVX). */
+static int processor(void)
+{
+    static int found; /* 0, or with KNOWN; every thread finds the same */
+    int can = LOAD(&found);
+    if (can == 0) {
         unsigned a, b = 0, c, d;
-        is = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 9 & 1) ? 2 : 1;
-        __atomic_store_n(&known, is, __ATOMIC_RELAXED);
+        can = KNOWN;
+        if (__get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 9 & 1))
+            can |= STRING_IS_FAST;
+        if (__builtin_cpu_supports("avx"))
+            can |= VECTORS;
+        __atomic_store_n(&found, can, __ATOMIC_RELAXED);
     }
-    return is == 2;
-#else
-    return 0;
-#endif
+    return can;
 }
 
 /* aliases: see above. Less than a cache line behind is what counts. */
@@ -110,18 +117,40 @@ static int aliases(const void *to, const void *from)
     return 0 < behind && behind < 64;
 }
 
+/* copy_vectors copies as many whole 128 bytes as there are, and returns how many bytes that were. */
+__attribute__((target("avx"))) static uint32_t copy_vectors(uint8_t *to, const uint8_t *from, uint32_t n)
+{
+    uint32_t done = 0;
+    for (; n - done >= 128; done += 128) {
+        __m256i v0 = _mm256_loadu_si256((const __m256i_u *)(from + done));
+        __m256i v1 = _mm256_loadu_si256((const __m256i_u *)(from + done + 32));
+        __m256i v2 = _mm256_loadu_si256((const __m256i_u *)(from + done + 64));
+        __m256i v3 = _mm256_loadu_si256((const __m256i_u *)(from + done + 96));
+        _mm256_storeu_si256((__m256i_u *)(to + done), v0);
+        _mm256_storeu_si256((__m256i_u *)(to + done + 32), v1);
+        _mm256_storeu_si256((__m256i_u *)(to + done + 64), v2);
+        _mm256_storeu_si256((__m256i_u *)(to + done + 96), v3);
+    }
+    return done;
+}
+#endif
+
 static void copy(uint8_t *to, const uint8_t *from, uint32_t n, uint32_t string_from)
 {
+    uint32_t done = 0;
 #if defined(__x86_64__)
-    if (n >= string_from && !aliases(to, from) && string_moves()) {
+    int can = processor();
+    if (n >= string_from && (can & STRING_IS_FAST) && !aliases(to, from)) {
         size_t left = n;
         __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(left) : : "memory");
         return;
     }
+    if (can & VECTORS)
+        done = copy_vectors(to, from, n);
+#else
+    (void)string_from;
 #endif
-    for (; n > VECTOR_MAX; n -= VECTOR_MAX, to += VECTOR_MAX, from += VECTOR_MAX)
-        memcpy(to, from, VECTOR_MAX);
-    memcpy(to, from, n);
+    memcpy(to + done, from + done, n - done);
 }
 
 /* read_file reads n bytes of a segment file; 0: it could not. */
