@@ -63,11 +63,20 @@ static uint64_t *announce(struct bfs_area *area, uint64_t run)
 }
 
 /* leave is U4 after a read. */
-static void leave(uint64_t *announcement) { __atomic_store_n(announcement, 0, __ATOMIC_RELEASE); }
+static void leave(uint64_t *announcement)
+{
+    __atomic_store_n(announcement, 0, __ATOMIC_RELEASE);
+}
 
-int bfs_valid(struct bfs_view *view) { return LOAD_ACQUIRE(&view->board->incarnation) == LOAD(&view->incarnation); }
+int bfs_valid(struct bfs_view *view)
+{
+    return LOAD_ACQUIRE(&view->board->incarnation) == LOAD(&view->incarnation);
+}
 
-void bfs_revoke(struct bfs_view *view) { __atomic_store_n(&view->incarnation, BFS_REVOKED, __ATOMIC_SEQ_CST); }
+void bfs_revoke(struct bfs_view *view)
+{
+    __atomic_store_n(&view->incarnation, BFS_REVOKED, __ATOMIC_SEQ_CST);
+}
 
 /* present is U2 and the look of U5: the present bytes of a place, or BFS_VOID. */
 static int64_t present(struct bfs_view *view, const struct bfs_place *place)
@@ -91,7 +100,11 @@ enum {
 };
 
 #if defined(__x86_64__)
-enum { STRING_IS_FAST = 1, VECTORS = 2, KNOWN = 4 };
+enum {
+    STRING_IS_FAST = 1,
+    VECTORS = 2,
+    KNOWN = 4
+};
 
 /* processor is what it can: STRING_IS_FAST (ERMS), VECTORS (AVX). */
 static int processor(void)
@@ -189,7 +202,8 @@ static int put(const struct bfs_place *place, uint8_t *memory, int fd, const uin
     return 1;
 }
 
-int64_t bfs_read(struct bfs_view *view, const struct bfs_place *place, const uint8_t *memory, int fd, uint8_t *to, uint32_t n, uint32_t off)
+int64_t bfs_read(struct bfs_view *view, const struct bfs_place *place, const uint8_t *memory, int fd, uint8_t *to,
+                 uint32_t n, uint32_t off)
 {
     uint64_t *announcement = announce(view->area, place->run);
     if (announcement == NULL)
@@ -211,8 +225,8 @@ int64_t bfs_read(struct bfs_view *view, const struct bfs_place *place, const uin
     return done ? (int64_t)got : BFS_FAILED;
 }
 
-int64_t bfs_overwrite(struct bfs_view *view, const struct bfs_place *place, uint8_t *memory, int fd, const uint8_t *from, uint32_t n,
-                      uint32_t off)
+int64_t bfs_overwrite(struct bfs_view *view, const struct bfs_place *place, uint8_t *memory, int fd,
+                      const uint8_t *from, uint32_t n, uint32_t off)
 {
     uint64_t *announcement = announce(view->area, place->run);
     if (announcement == NULL)
@@ -229,7 +243,8 @@ int64_t bfs_overwrite(struct bfs_view *view, const struct bfs_place *place, uint
     return present(view, place) < 0 ? BFS_VOID : (int64_t)n; /* U5 */
 }
 
-int64_t bfs_fill(struct bfs_view *view, const struct bfs_place *place, uint8_t *memory, int fd, const uint8_t *from, uint32_t n, uint32_t off)
+int64_t bfs_fill(struct bfs_view *view, const struct bfs_place *place, uint8_t *memory, int fd, const uint8_t *from,
+                 uint32_t n, uint32_t off)
 {
     if ((uint64_t)off + n > place->bytes)
         return BFS_ABSENT;
@@ -285,4 +300,7 @@ uint64_t *bfs_pin(struct bfs_view *view, uint64_t fact)
     return NULL;
 }
 
-void bfs_unpin(uint64_t *pin) { swapped_out(pin); /* P3 [F12] */ }
+void bfs_unpin(uint64_t *pin)
+{
+    swapped_out(pin); /* P3 [F12] */
+}

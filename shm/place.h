@@ -57,7 +57,9 @@ struct bfs_area {
         uint64_t run; /* bfs_run: the pages about to be touched; 0: none */
         uint64_t unused[7];
     } announced[BFS_ANNOUNCEMENTS];
-    uint64_t pin[BFS_PIN_LINES][BFS_LINE_PINS]; /* fact that is held; 0: free. A fact stands in the line of its number modulo the lines */
+    uint64_t
+        pin[BFS_PIN_LINES]
+           [BFS_LINE_PINS]; /* fact that is held; 0: free. A fact stands in the line of its number modulo the lines */
 };
 
 /* What a client has mapped of one shard. */
@@ -80,7 +82,10 @@ struct bfs_place {
 };
 
 /* The announcement of 2^order pages from a page on; pages are numbered through all segments. */
-static inline uint64_t bfs_run(uint32_t page, uint8_t order) { return ((uint64_t)page + 1) << 8 | order; }
+static inline uint64_t bfs_run(uint32_t page, uint8_t order)
+{
+    return ((uint64_t)page + 1) << 8 | order;
+}
 
 enum bfs_used {
     BFS_VOID = -1,   /* the place does not hold: ask the shard */
@@ -95,14 +100,16 @@ enum bfs_used {
  */
 
 /* bfs_read copies what is present of [off, off + n) of the chunk to a buffer. */
-int64_t bfs_read(struct bfs_view *view, const struct bfs_place *place, const uint8_t *memory, int fd, uint8_t *to, uint32_t n, uint32_t off);
+int64_t bfs_read(struct bfs_view *view, const struct bfs_place *place, const uint8_t *memory, int fd, uint8_t *to,
+                 uint32_t n, uint32_t off);
 
 /* bfs_overwrite copies over bytes that are present. Success means that the bytes are in the chunk, wherever that moves. */
-int64_t bfs_overwrite(struct bfs_view *view, const struct bfs_place *place, uint8_t *memory, int fd, const uint8_t *from, uint32_t n,
-                      uint32_t off);
+int64_t bfs_overwrite(struct bfs_view *view, const struct bfs_place *place, uint8_t *memory, int fd,
+                      const uint8_t *from, uint32_t n, uint32_t off);
 
 /* bfs_fill copies into room for which a write was begun by message. Whether the bytes count, the end of that write tells. */
-int64_t bfs_fill(struct bfs_view *view, const struct bfs_place *place, uint8_t *memory, int fd, const uint8_t *from, uint32_t n, uint32_t off);
+int64_t bfs_fill(struct bfs_view *view, const struct bfs_place *place, uint8_t *memory, int fd, const uint8_t *from,
+                 uint32_t n, uint32_t off);
 
 /* bfs_valid: the daemon that told the places is in charge. bfs_revoke: it is known not to be. */
 int bfs_valid(struct bfs_view *view);
