@@ -65,7 +65,7 @@ func TestPins(t *testing.T) {
 func TestPinOrVoid(t *testing.T) {
 	dir := t.TempDir()
 	b := board(t, dir)
-	const fact, rounds = 9, 100_000
+	const fact, rounds = 9, 30_000
 	words := [shm.RecordWords]uint64{fact}
 	v := shmtest.Attach(t, b, incarnation, 1)
 	var round, answered atomic.Uint64

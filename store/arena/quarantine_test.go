@@ -169,10 +169,10 @@ func TestCutExtentStaysWithWhoCopies(t *testing.T) {
 	}
 }
 
-// Clients copy without pause, and each copy is short: a write always finds the room that is free.
+// A client copies without pause. It holds one run at a time, so that a write always finds room while there is one run more than it needs.
 func TestBusyClientsLeaveRoom(t *testing.T) {
 	dir := t.TempDir()
-	r := reach(t, open(t, dir, 4*mib), dir, plainBoard)
+	r := reach(t, open(t, dir, 5*mib), dir, plainBoard)
 	data := bytes.Repeat([]byte{1}, mib)
 	told, stop, done := make(chan store.Place, 1), make(chan struct{}), make(chan struct{})
 	r.put(1, 0, data)
