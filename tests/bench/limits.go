@@ -25,7 +25,7 @@ func copyCase(op string, block int, c crowd) testCase {
 		var best result
 		var samples []sample
 		for _, w := range copyWays(op, block) {
-			j := crowdJob(way{wayMap.name, wayMap.stage, w.api}, op, block, full, c)
+			j := crowdJob(way{wayMap.name, wayMap.stage, w.api}, op, block, mapped, c)
 			r, err := s.jobResult(ctx, row, j)
 			if err != nil {
 				return nil, err
