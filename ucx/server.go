@@ -12,7 +12,6 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/benchfs/benchfs/internal/loop"
 	"github.com/benchfs/benchfs/rpc"
 )
 
@@ -35,8 +34,6 @@ type Server struct {
 	last ServerStats // when closed
 }
 
-var _ loop.Source = (*Server)(nil)
-
 // NewServer makes the worker of a shard. It serves once a loop polls it.
 func (c *Context) NewServer(service rpc.Service) (*Server, error) {
 	var status C.int
@@ -44,12 +41,12 @@ func (c *Context) NewServer(service rpc.Service) (*Server, error) {
 	if server == nil {
 		return nil, &rpc.TransportError{Remote: "UCX", Reason: statusText(int(status))}
 	}
-	worker := &server.port.worker
+	worker := &server.worker
 	address := C.GoBytes(unsafe.Pointer(worker.address), C.int(worker.address_bytes))
 	return &Server{c: server, service: service, address: address}, nil
 }
 
-// Address is what rpc.Target.Worker wants: the number of this server and the UCX worker address.
+// Address is what rpc.Target.Worker wants: the UCX worker address, with what this package puts in front.
 func (s *Server) Address() []byte { return s.address }
 
 // Listen opens a port at which clients that know no more than "host:port" are told the worker address; "host:0" chooses a
@@ -90,7 +87,7 @@ func (s *Server) Arm() bool {
 func (s *Server) Disarm() {}
 
 // FD implements loop.Source: the worker's event descriptor.
-func (s *Server) FD() int { return int(s.c.port.worker.event_fd) }
+func (s *Server) FD() int { return int(s.c.worker.event_fd) }
 
 // Flush implements loop.Source, and serves the service: in the midst of a batch replies wait for the requests that are still to be served.
 func (s *Server) Flush() {
