@@ -39,6 +39,8 @@ func TestMain(m *testing.M) {
 		serverChild()
 	case "client":
 		clientChild()
+	case "unloadable":
+		unloadableChild()
 	}
 }
 

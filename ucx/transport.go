@@ -95,9 +95,6 @@ func (t *Transport) current() (*C.bfs_client, error) {
 // Name is "ucx".
 func (t *Transport) Name() string { return "ucx" }
 
-// Address implements rpc.Transport. What a Hello carries is the transport's own matter: see prepare.
-func (t *Transport) Address() []byte { return nil }
-
 // NewCall takes a Call from the free list. Its Body has room for rpc.MaxBody bytes of C memory.
 func (t *Transport) NewCall() *rpc.Call {
 	t.mu.Lock()
