@@ -30,7 +30,7 @@ const (
 const (
 	DefaultRendezvousBytes    = 32 << 10
 	DefaultRendezvousTCPBytes = 256 << 10
-	DefaultSpinPolls          = 10
+	DefaultSpinPolls          = 1
 	DefaultEndpoints          = 64
 )
 

@@ -55,7 +55,8 @@ int bfs_server_poll(bfs_server *server, uint32_t polls)
 
 int bfs_server_arm(bfs_server *server)
 {
-    return server->event_count == 0 && ucx.ucp_worker_arm(server->worker.ucp) == UCS_OK;
+    return bfs_server_progress(server) == 0 && server->event_count == 0 &&
+           ucx.ucp_worker_arm(server->worker.ucp) == UCS_OK;
 }
 
 static int bfs_replies_pending(bfs_server *server)
