@@ -250,6 +250,7 @@ static ucs_status_t bfs_on_reply(void *arg, const void *header, size_t header_by
         client->stats.late_replies++;
         return UCS_OK;
     }
+    call->link->answered = 1;
     memcpy(call->reply, header, header_bytes);
     call->reply_bytes = (uint32_t)header_bytes;
     if (bytes > call->in_bytes) {

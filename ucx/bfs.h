@@ -132,9 +132,10 @@ typedef struct bfs_group  bfs_group;
 
 typedef struct bfs_link {
     ucp_ep_h         ep;
-    int32_t          failed; /* ucs_status_t, atomic: UCS_OK while alive */
-    int32_t          closed; /* the endpoint is no longer ours */
-    uint64_t         number; /* tells it from all others of all clients */
+    int32_t          failed;   /* ucs_status_t, atomic: UCS_OK while alive */
+    int32_t          closed;   /* the endpoint is no longer ours */
+    int32_t          answered; /* a reply has come by it */
+    uint64_t         number;   /* tells it from all others of all clients */
     uint64_t         rendezvous_bytes;
     uint8_t         *hello; /* what a Hello on this link carries: bfs_address, UCX's own */
     uint32_t         hello_bytes;
@@ -200,6 +201,7 @@ struct bfs_client {
     uint32_t         want;    /* atomic: threads that wait for the lock while somebody drives */
     int32_t          driving; /* a thread makes progress for all */
     int32_t          retired; /* atomic: never progressed again */
+    int32_t          stale;   /* atomic: no new links any more, see bfs_link_close */
     int32_t          doomed;  /* links have failed whose endpoints are to be closed, outside of callbacks */
     uint32_t         runners; /* threads inside bfs_run */
     bfs_group       *waiting; /* groups whose threads sleep */
@@ -215,11 +217,13 @@ struct bfs_client {
     bfs_client_stats stats;
 };
 
-bfs_client  *bfs_client_open(bfs_context *context, uint64_t rendezvous_bytes, uint64_t rendezvous_tcp_bytes,
-                             uint32_t spin, int *status);
-void         bfs_client_retire(bfs_client *client); /* calls in flight end with BFS_CLOSED */
-void         bfs_client_close(bfs_client *client);  /* retires, waits for the runners, destroys the worker */
-void         bfs_client_bury(bfs_client *client);   /* destroys the worker of a retired client that nobody runs on */
+bfs_client *bfs_client_open(bfs_context *context, uint64_t rendezvous_bytes, uint64_t rendezvous_tcp_bytes,
+                            uint32_t spin, int *status);
+void        bfs_client_retire(bfs_client *client); /* calls in flight end with BFS_CLOSED */
+void        bfs_client_close(bfs_client *client);  /* retires, waits for the runners, destroys the worker */
+void        bfs_client_bury(
+           bfs_client        *
+        client); /* destroys the worker of a client that is retired, or stale and without links, and that nobody runs on */
 void         bfs_client_free(bfs_client *client); /* after close, when nobody knows the client or its links any more */
 void        *bfs_alloc(size_t bytes);             /* zeroed, on a page boundary; freed with free */
 bfs_call    *bfs_call_new(void);

@@ -147,9 +147,20 @@ static void bfs_wait_runners(bfs_client *client)
     bfs_unlock(client);
 }
 
+static int bfs_has_links(const bfs_client *client)
+{
+    for (const bfs_link *link = client->links; link != NULL; link = link->next) {
+        if (!link->closed && link->failed == UCS_OK)
+            return 1;
+    }
+    return 0;
+}
+
 void bfs_client_bury(bfs_client *client)
 {
     bfs_lock(client);
+    if (client->stale && !bfs_has_links(client))
+        bfs_retire_locked(client);
     if (client->retired && client->runners == 0 && client->worker.ucp != NULL)
         bfs_client_end(client);
     bfs_unlock(client);
@@ -292,10 +303,17 @@ void bfs_link_abort(bfs_link *link)
     bfs_unlock(client);
 }
 
+/*
+ * UCX pairs the endpoints of two workers by counting on both sides. A link that is given up before the server has answered by it (the server
+ * stands still, say) may leave the counts out of step, and endpoints to this server that are made later would be paired wrongly: they work
+ * for a while, or never. So links that come later get a new worker.
+ */
 void bfs_link_close(bfs_link *link)
 {
     bfs_client *client = link->client;
     bfs_lock(client);
+    if (!link->answered && (link->failed == UCS_OK || link->failed == UCS_ERR_CANCELED))
+        __atomic_store_n(&client->stale, 1, __ATOMIC_RELEASE);
     if (!link->closed && !client->retired) {
         int busy = 0;
         for (uint32_t i = 0; i < client->slot_count && !busy; i++)

@@ -50,6 +50,10 @@ func retired(client *C.bfs_client) bool {
 	return atomic.LoadInt32((*int32)(unsafe.Pointer(&client.retired))) != 0
 }
 
+func stale(client *C.bfs_client) bool {
+	return atomic.LoadInt32((*int32)(unsafe.Pointer(&client.stale))) != 0
+}
+
 // Dial implements rpc.Transport: by worker address (as Server.Address gives it) where the target has one, else
 // by "host:port", where it asks for that address. It returns when the peer can be reached, or by ctx's deadline.
 func (t *Transport) Dial(ctx context.Context, target rpc.Target) (rpc.Link, error) {

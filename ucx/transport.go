@@ -74,14 +74,14 @@ func (t *Transport) startLocked() error {
 	return nil
 }
 
-// current is the worker for a new link: a fresh one if the last was given up.
+// current is the worker for a new link: a fresh one if the last was given up, or is stale.
 func (t *Transport) current() (*C.bfs_client, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
 		return nil, &rpc.TransportError{Remote: "UCX", Reason: "the transport is closed"}
 	}
-	if retired(t.workers.list[len(t.workers.list)-1]) {
+	if last := t.workers.list[len(t.workers.list)-1]; retired(last) || stale(last) {
 		for _, client := range t.workers.list {
 			C.bfs_client_bury(client)
 		}
