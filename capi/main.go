@@ -13,7 +13,6 @@ import (
 	"unsafe"
 
 	"github.com/benchfs/benchfs/capi/bridge"
-	_ "github.com/benchfs/benchfs/ucx/slack"
 )
 
 // library is the one of this process.

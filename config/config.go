@@ -88,8 +88,7 @@ type UCX struct {
 	TLS        string
 	NetDevices string
 	Rendezvous Bytes
-	Spin       int // empty polls
-	Yield      int // sched_yield calls
+	Spin       int // polls in vain before a sleep
 }
 
 // Client is what an application's process looks at.

@@ -31,7 +31,7 @@ benchfs ($VERSION) unstable; urgency=medium
  -- $maintainer  $(date -R -u -d "@$SOURCE_DATE_EPOCH")
 END
 
-# The packages that the programs and the library are linked against.
+# The packages that the programs and the library are linked against, and UCX, which they load.
 cat >"$work/debian/control" <<END
 Source: benchfs
 Package: benchfs
@@ -52,7 +52,7 @@ Priority: optional
 Architecture: $machine
 Maintainer: $maintainer
 Installed-Size: $(du -ks --exclude=DEBIAN "$tree" | cut -f1)
-Depends: $shared
+Depends: $shared, libucx0 (>= 1.13)
 Recommends: pkg-config
 Suggests: python3, gfortran
 Description: ad hoc parallel file system for HPC jobs

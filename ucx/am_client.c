@@ -94,7 +94,7 @@ void bfs_leave(bfs_link *link, int force)
     if (link->closed)
         return;
     if (link->failed == UCS_OK)
-        bfs_ep_send_copy(link->ep, BFS_AM_LEAVE, link->hello, sizeof(bfs_identity), 0);
+        bfs_ep_send_copy(link->ep, BFS_AM_LEAVE, &link->number, sizeof(link->number), 0);
     link->closed = 1;
     bfs_ep_close(link->ep, force || link->failed != UCS_OK);
 }
@@ -123,14 +123,14 @@ static void bfs_sweep_links(bfs_client *client)
             bfs_link_shut(link);
     }
     for (int i = 0; i < BFS_DRAIN_POLLS && bfs_dangling(client); i++)
-        ucp_worker_progress(client->worker.ucp);
+        ucx.ucp_worker_progress(client->worker.ucp);
     if (bfs_dangling(client))
         bfs_give_worker_up(client);
 }
 
 unsigned bfs_progress(bfs_client *client)
 {
-    unsigned progress = ucp_worker_progress(client->worker.ucp);
+    unsigned progress = ucx.ucp_worker_progress(client->worker.ucp);
     if (client->doomed)
         bfs_sweep_links(client);
     return progress;
@@ -150,11 +150,7 @@ void bfs_retire_locked(bfs_client *client)
     }
 }
 
-/*
- * Gives the worker up, because a server that shares memory with it died or fell silent: it may have been writing into our queue, behind
- * which nothing would be heard of the others then (renew.c tells more). Those are told first, so that they fetch nothing more of
- * calls that end here.
- */
+/* Gives the worker up. The servers are told first, so that they fetch nothing more of calls that end here. */
 void bfs_give_worker_up(bfs_client *client)
 {
     if (client->retired)
@@ -169,7 +165,7 @@ void bfs_give_worker_up(bfs_client *client)
     for (bfs_link *link = client->links; link != NULL; link = link->next)
         bfs_leave(link, 1);
     for (int i = 0; i < BFS_DRAIN_POLLS; i++)
-        ucp_worker_progress(client->worker.ucp);
+        ucx.ucp_worker_progress(client->worker.ucp);
     bfs_retire_locked(client);
 }
 
@@ -195,7 +191,7 @@ static void bfs_lost(bfs_call *call, ucs_status_t status)
 static void bfs_on_sent(void *request, ucs_status_t status, void *user)
 {
     bfs_call *call = user;
-    ucp_request_free(request);
+    ucx.ucp_request_free(request);
     if (call->state != BFS_ACTIVE) {
         call->parts &= ~BFS_PART_SEND;
         return;
@@ -212,7 +208,7 @@ static void bfs_on_fetched(void *request, ucs_status_t status, size_t bytes, voi
 {
     bfs_call *call = user;
     (void)bytes;
-    ucp_request_free(request);
+    ucx.ucp_request_free(request);
     if (call->state != BFS_ACTIVE) {
         call->parts &= ~BFS_PART_RECV;
         return;
@@ -231,7 +227,7 @@ static void bfs_fetch(bfs_client *client, bfs_call *call, void *data, size_t byt
         .user_data    = call,
     };
     call->parts |= BFS_PART_RECV;
-    ucs_status_ptr_t request = ucp_am_recv_data_nbx(client->worker.ucp, data, call->in, bytes, &param);
+    ucs_status_ptr_t request = ucx.ucp_am_recv_data_nbx(client->worker.ucp, data, call->in, bytes, &param);
     if (UCS_PTR_IS_PTR(request))
         return;
     if (UCS_PTR_IS_ERR(request))
@@ -254,6 +250,7 @@ static ucs_status_t bfs_on_reply(void *arg, const void *header, size_t header_by
         client->stats.late_replies++;
         return UCS_OK;
     }
+    call->link->answered = 1;
     memcpy(call->reply, header, header_bytes);
     call->reply_bytes = (uint32_t)header_bytes;
     if (bytes > call->in_bytes) {
@@ -269,56 +266,25 @@ static ucs_status_t bfs_on_reply(void *arg, const void *header, size_t header_by
     return UCS_OK;
 }
 
-/* The server has another worker now. Over shared memory it has closed its end already; other transfers may end as they are. */
-static ucs_status_t bfs_on_moved(void *arg, const void *header, size_t header_bytes, void *data, size_t bytes,
-                                 const ucp_am_recv_param_t *param)
-{
-    bfs_client *client = arg;
-    uint64_t    number;
-    (void)data, (void)bytes, (void)param;
-    if (header_bytes != sizeof(number)) {
-        client->stats.bad_replies++;
-        return UCS_OK;
-    }
-    memcpy(&number, header, sizeof(number));
-    for (bfs_link *link = client->links; link != NULL; link = link->next) {
-        if (((const bfs_identity *)link->hello)->link != number)
-            continue;
-        __atomic_store_n(&link->moved, 1, __ATOMIC_RELEASE);
-        if (link->shared)
-            bfs_link_failed(client, link, UCS_ERR_CONNECTION_RESET);
-    }
-    return UCS_OK;
-}
-
 ucs_status_t bfs_am_answer(bfs_client *client)
 {
-    ucs_status_t status = bfs_worker_handle(&client->worker, BFS_AM_REPLY, bfs_on_reply, client, 0);
-    if (status == UCS_OK)
-        status = bfs_worker_handle(&client->worker, BFS_AM_MOVED, bfs_on_moved, client, UCP_AM_FLAG_WHOLE_MSG);
-    return status == UCS_OK ? bfs_probes_serve(&client->probes, &client->worker) : status;
+    return bfs_worker_handle(&client->worker, BFS_AM_REPLY, bfs_on_reply, client, 0);
 }
 
 /* ---- posting ---- */
 
-static ucs_status_ptr_t bfs_send(bfs_call *call, bfs_group *group, const ucp_request_param_t *base)
+static ucs_status_ptr_t bfs_send(bfs_call *call, const ucp_request_param_t *base)
 {
     bfs_link           *link  = call->link;
     ucp_request_param_t param = *base;
-    uint32_t            bytes = call->header_bytes;
-    unsigned            am    = BFS_AM_REQUEST;
     call->id                  = __atomic_add_fetch(&bfs_sequence, 1, __ATOMIC_RELAXED) << BFS_SLOT_BITS | call->slot;
     bfs_put64(call->header + BFS_AT_ID, call->id);
     call->parts      = BFS_PART_REPLY | BFS_PART_SEND;
     call->rendezvous = call->out_bytes > 0 && call->out_bytes >= link->rendezvous_bytes;
-    if (call->rendezvous && link->visible) {
-        bfs_put64(call->header + bytes, (uint64_t)bfs_deadline(group));
-        bytes += sizeof(uint64_t);
-        am = BFS_AM_DATED;
-    }
     param.op_attr_mask |= UCP_OP_ATTR_FIELD_FLAGS;
     param.flags = UCP_AM_SEND_FLAG_REPLY | (call->rendezvous ? UCP_AM_SEND_FLAG_RNDV : UCP_AM_SEND_FLAG_EAGER);
-    return ucp_am_send_nbx(link->ep, am, call->header, bytes, call->out, call->out_bytes, &param);
+    return ucx.ucp_am_send_nbx(link->ep, BFS_AM_REQUEST, call->header, call->header_bytes, call->out, call->out_bytes,
+                               &param);
 }
 
 void bfs_post(bfs_client *client, bfs_group *group, bfs_call *call)
@@ -342,21 +308,8 @@ void bfs_post(bfs_client *client, bfs_group *group, bfs_call *call)
         .cb.send      = bfs_on_sent,
         .user_data    = call,
     };
-    ucs_status_ptr_t request = NULL;
-    switch (call->kind) {
-    case BFS_CALL_RPC:
-        request = bfs_send(call, group, &param);
-        break;
-    case BFS_CALL_FLUSH:
-        request = ucp_ep_flush_nbx(link->ep, &param);
-        break;
-    case BFS_CALL_PUT:
-        request = ucp_put_nbx(link->ep, call->out, call->out_bytes, call->remote_address, call->rkey, &param);
-        break;
-    case BFS_CALL_GET:
-        request = ucp_get_nbx(link->ep, call->in, call->in_bytes, call->remote_address, call->rkey, &param);
-        break;
-    }
+    ucs_status_ptr_t request =
+        call->kind == BFS_CALL_FLUSH ? ucx.ucp_ep_flush_nbx(link->ep, &param) : bfs_send(call, &param);
     if (UCS_PTR_IS_PTR(request))
         return;
     if (UCS_PTR_IS_ERR(request)) {

@@ -14,10 +14,9 @@ enum {
 
 /* ---- requests ---- */
 
-static bfs_req *bfs_req_take(bfs_port *port)
+static bfs_req *bfs_req_take(bfs_server *server)
 {
-    bfs_server *server = port->server;
-    bfs_req    *req    = server->free_reqs;
+    bfs_req *req = server->free_reqs;
     if (req != NULL) {
         server->free_reqs = req->next;
     } else {
@@ -36,8 +35,6 @@ static bfs_req *bfs_req_take(bfs_port *port)
         req->index                        = server->req_count;
         server->reqs[server->req_count++] = req;
     }
-    port->reqs++;
-    req->port       = port;
     req->next       = NULL;
     req->peer       = NULL;
     req->data       = NULL;
@@ -51,7 +48,6 @@ static bfs_req *bfs_req_take(bfs_port *port)
 
 static void bfs_req_free(bfs_req *req)
 {
-    req->port->reqs--;
     req->state             = BFS_REQ_FREE;
     req->next              = req->server->free_reqs;
     req->server->free_reqs = req;
@@ -61,7 +57,7 @@ static void bfs_req_free(bfs_req *req)
 void bfs_req_release(bfs_req *req)
 {
     if (req->data_state == BFS_DATA_EAGER || req->data_state == BFS_DATA_WAITS)
-        ucp_am_data_release(req->port->worker.ucp, req->data);
+        ucx.ucp_am_data_release(req->server->worker.ucp, req->data);
     else if (req->data_state == BFS_DATA_MOVING)
         req->held++;
     req->data_state = BFS_DATA_NONE;
@@ -116,15 +112,14 @@ static void bfs_answer_no_session(bfs_server *server, ucp_ep_h reply_ep, const u
 /* The payload of a Hello is for the transport: who the client is and how it is answered. */
 static void bfs_hello_accept(bfs_server *server, bfs_req *req, const uint8_t *payload, size_t bytes, ucp_ep_h reply_ep)
 {
-    bfs_identity id;
-    memcpy(&id, payload, sizeof(id));
-    if (id.magic != BFS_IDENTITY_MAGIC || id.pid == 0 || id.address_bytes == 0 ||
-        id.address_bytes != bytes - sizeof(id)) {
+    bfs_address from;
+    memcpy(&from, payload, sizeof(from));
+    if (from.magic != BFS_ADDRESS_MAGIC || from.bytes == 0 || from.bytes != bytes - sizeof(from)) {
         bfs_garbage(server, reply_ep);
         bfs_req_release(req);
         return;
     }
-    bfs_conn *conn = bfs_conn_get(req->port, &id, payload + sizeof(id), reply_ep);
+    bfs_conn *conn = bfs_conn_get(server, from.link, payload + sizeof(from), reply_ep);
     bfs_peer *peer = conn != NULL ? bfs_peer_open(server, bfs_get64(req->header + BFS_AT_CLIENT), conn) : NULL;
     if (peer == NULL) {
         server->stats.dropped++;
@@ -155,7 +150,7 @@ static void bfs_hello_arrived(bfs_req *req, ucs_status_t status)
 static void bfs_on_hello_payload(void *request, ucs_status_t status, size_t bytes, void *user)
 {
     (void)bytes;
-    ucp_request_free(request);
+    ucx.ucp_request_free(request);
     bfs_hello_arrived(user, status);
 }
 
@@ -174,16 +169,15 @@ static void bfs_hello_fetch(bfs_req *req, void *data, size_t bytes, ucp_ep_h rep
         .user_data    = req,
     };
     req->data_state          = BFS_DATA_MOVING;
-    ucs_status_ptr_t request = ucp_am_recv_data_nbx(req->port->worker.ucp, data, req->hello, bytes, &param);
+    ucs_status_ptr_t request = ucx.ucp_am_recv_data_nbx(req->server->worker.ucp, data, req->hello, bytes, &param);
     if (!UCS_PTR_IS_PTR(request))
         bfs_hello_arrived(req, UCS_PTR_STATUS(request));
 }
 
-static ucs_status_t bfs_hello(bfs_port *port, const void *header, size_t header_bytes, void *data, size_t bytes,
+static ucs_status_t bfs_hello(bfs_server *server, const void *header, size_t header_bytes, void *data, size_t bytes,
                               int rendezvous, ucp_ep_h reply_ep)
 {
-    bfs_server *server = port->server;
-    bfs_req    *req    = bytes >= sizeof(bfs_identity) && bytes <= BFS_MAX_HELLO ? bfs_req_take(port) : NULL;
+    bfs_req *req = bytes >= sizeof(bfs_address) && bytes <= BFS_MAX_HELLO ? bfs_req_take(server) : NULL;
     if (req == NULL) {
         bfs_garbage(server, reply_ep);
         return UCS_OK;
@@ -201,57 +195,53 @@ static ucs_status_t bfs_hello(bfs_port *port, const void *header, size_t header_
 static ucs_status_t bfs_on_leave(void *arg, const void *header, size_t header_bytes, void *data, size_t bytes,
                                  const ucp_am_recv_param_t *param)
 {
-    bfs_server  *server = ((bfs_port *)arg)->server;
-    bfs_identity id;
+    bfs_server *server = arg;
+    uint64_t    link;
     (void)data;
-    if (header_bytes != sizeof(id) || bytes != 0) {
+    if (header_bytes != sizeof(link) || bytes != 0) {
         bfs_garbage(server, param->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP ? param->reply_ep : NULL);
         return UCS_OK;
     }
-    memcpy(&id, header, sizeof(id));
-    bfs_conn *conn = bfs_conn_to(server, &id);
+    memcpy(&link, header, sizeof(link));
+    bfs_conn *conn = bfs_conn_to(server, link);
     if (conn != NULL)
         bfs_condemn(conn, UCS_ERR_CANCELED);
     return UCS_OK;
 }
 
 /* When a payload that waits at the sender may be fetched at the latest: afterwards its memory is the sender's again. */
-static int64_t bfs_expires(const bfs_peer *peer, const uint8_t *frame, uint64_t dated)
+static int64_t bfs_expires(const uint8_t *frame)
 {
-    int64_t  expires = 0;
-    uint32_t ms      = bfs_get32(frame + BFS_AT_TIMEOUT);
-    if (ms != 0)
-        expires = bfs_now() + (int64_t)ms * 1000000;
-    if (dated != 0 && peer->conn->visible && (expires == 0 || (int64_t)dated < expires))
-        expires = (int64_t)dated;
-    return expires;
+    uint32_t ms = bfs_get32(frame + BFS_AT_TIMEOUT);
+    return ms == 0 ? 0 : bfs_now() + (int64_t)ms * 1000000;
 }
 
-static ucs_status_t bfs_take(bfs_port *port, const uint8_t *frame, size_t frame_bytes, void *data, size_t bytes,
-                             uint64_t dated, const ucp_am_recv_param_t *param)
+static ucs_status_t bfs_on_request(void *arg, const void *header, size_t header_bytes, void *data, size_t bytes,
+                                   const ucp_am_recv_param_t *param)
 {
-    bfs_server *server     = port->server;
-    int         rendezvous = (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) != 0;
-    ucp_ep_h    reply_ep   = param->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP ? param->reply_ep : NULL;
-    if (!bfs_frame_ok(frame, frame_bytes, bytes, BFS_KIND_REQUEST)) {
+    bfs_server    *server     = arg;
+    const uint8_t *frame      = header;
+    int            rendezvous = (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) != 0;
+    ucp_ep_h       reply_ep   = param->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP ? param->reply_ep : NULL;
+    if (!bfs_frame_ok(frame, header_bytes, bytes, BFS_KIND_REQUEST)) {
         bfs_garbage(server, reply_ep);
         return UCS_OK;
     }
     if (bfs_get16(frame + BFS_AT_TYPE) == BFS_TYPE_HELLO)
-        return bfs_hello(port, frame, frame_bytes, data, bytes, rendezvous, reply_ep);
+        return bfs_hello(server, frame, header_bytes, data, bytes, rendezvous, reply_ep);
     bfs_peer *peer = bfs_peer_of(server, bfs_get32(frame + BFS_AT_SESSION), bfs_get64(frame + BFS_AT_CLIENT));
     if (peer == NULL) {
         bfs_answer_no_session(server, reply_ep, frame);
         return UCS_OK;
     }
     int      keep = rendezvous || (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_DATA);
-    bfs_req *req  = bytes == 0 || keep ? bfs_req_take(port) : NULL;
+    bfs_req *req  = bytes == 0 || keep ? bfs_req_take(server) : NULL;
     if (req == NULL) {
         server->stats.dropped++;
         return UCS_OK;
     }
-    memcpy(req->header, frame, frame_bytes);
-    req->header_bytes = (uint32_t)frame_bytes;
+    memcpy(req->header, frame, header_bytes);
+    req->header_bytes = (uint32_t)header_bytes;
     req->peer         = peer;
     peer->in_flight++;
     server->stats.requests++;
@@ -263,30 +253,14 @@ static ucs_status_t bfs_take(bfs_port *port, const uint8_t *frame, size_t frame_
     req->data_bytes = bytes;
     req->data_state = rendezvous ? BFS_DATA_WAITS : BFS_DATA_EAGER;
     if (rendezvous)
-        req->expires = bfs_expires(peer, frame, dated);
+        req->expires = bfs_expires(frame);
     return UCS_INPROGRESS;
-}
-
-static ucs_status_t bfs_on_request(void *arg, const void *header, size_t header_bytes, void *data, size_t bytes,
-                                   const ucp_am_recv_param_t *param)
-{
-    return bfs_take(arg, header, header_bytes, data, bytes, 0, param);
-}
-
-static ucs_status_t bfs_on_dated(void *arg, const void *header, size_t header_bytes, void *data, size_t bytes,
-                                 const ucp_am_recv_param_t *param)
-{
-    if (header_bytes < sizeof(uint64_t))
-        return bfs_take(arg, header, 0, data, bytes, 0, param);
-    header_bytes -= sizeof(uint64_t);
-    uint64_t dated = bfs_get64((const uint8_t *)header + header_bytes);
-    return bfs_take(arg, header, header_bytes, data, bytes, dated, param);
 }
 
 static ucs_status_t bfs_on_cancel(void *arg, const void *header, size_t header_bytes, void *data, size_t bytes,
                                   const ucp_am_recv_param_t *param)
 {
-    bfs_server *server = ((bfs_port *)arg)->server;
+    bfs_server *server = arg;
     bfs_cancel  cancel;
     (void)data;
     if (header_bytes != sizeof(cancel) || bytes != 0) {
@@ -300,7 +274,7 @@ static ucs_status_t bfs_on_cancel(void *arg, const void *header, size_t header_b
         if (req->state != BFS_REQ_LIVE || req->peer != peer || req->data_state != BFS_DATA_WAITS ||
             bfs_get64(req->header + BFS_AT_ID) != cancel.id)
             continue;
-        ucp_am_data_release(req->port->worker.ucp, req->data);
+        ucx.ucp_am_data_release(req->server->worker.ucp, req->data);
         req->data_state = BFS_DATA_REVOKED;
         server->stats.cancels++;
     }
@@ -313,7 +287,7 @@ static void bfs_on_payload(void *request, ucs_status_t status, size_t bytes, voi
 {
     bfs_req *req = user;
     (void)bytes;
-    ucp_request_free(request);
+    ucx.ucp_request_free(request);
     if (bfs_req_let_go(req))
         return;
     req->data_state = BFS_DATA_MOVED;
@@ -332,7 +306,7 @@ int bfs_req_recv(bfs_req *req, void *dst)
     if (req->data_state != BFS_DATA_WAITS)
         return UCS_ERR_INVALID_PARAM;
     if (req->expires != 0 && bfs_now() >= req->expires) {
-        ucp_am_data_release(req->port->worker.ucp, req->data);
+        ucx.ucp_am_data_release(req->server->worker.ucp, req->data);
         req->data_state = BFS_DATA_REVOKED;
         server->stats.expired++;
         return UCS_ERR_TIMED_OUT;
@@ -342,8 +316,9 @@ int bfs_req_recv(bfs_req *req, void *dst)
         .cb.recv_am   = bfs_on_payload,
         .user_data    = req,
     };
-    req->data_state          = BFS_DATA_MOVING;
-    ucs_status_ptr_t request = ucp_am_recv_data_nbx(req->port->worker.ucp, req->data, dst, req->data_bytes, &param);
+    req->data_state = BFS_DATA_MOVING;
+    ucs_status_ptr_t request =
+        ucx.ucp_am_recv_data_nbx(req->server->worker.ucp, req->data, dst, req->data_bytes, &param);
     if (UCS_PTR_IS_PTR(request))
         return 0;
     req->data_state = BFS_DATA_MOVED;
@@ -367,7 +342,7 @@ static void bfs_replied(bfs_req *req, ucs_status_t status)
 static void bfs_on_reply_sent(void *request, ucs_status_t status, void *user)
 {
     bfs_req *req = user;
-    ucp_request_free(request);
+    ucx.ucp_request_free(request);
     if (!bfs_req_let_go(req))
         bfs_replied(req, status);
 }
@@ -377,7 +352,7 @@ static void bfs_reply(bfs_req *req)
     bfs_peer *peer = req->peer;
     req->state     = BFS_REQ_REPLYING;
     if (req->data_state == BFS_DATA_WAITS) { /* not wanted: lets the sender end its send */
-        ucp_am_data_release(req->port->worker.ucp, req->data);
+        ucx.ucp_am_data_release(req->server->worker.ucp, req->data);
         req->data_state = BFS_DATA_REVOKED;
     }
     if (peer->failed != UCS_OK) {
@@ -391,8 +366,8 @@ static void bfs_reply(bfs_req *req)
         .flags        = req->bulk_bytes > 0 && req->bulk_bytes >= peer->conn->rendezvous_bytes ? UCP_AM_SEND_FLAG_RNDV
                                                                                                : UCP_AM_SEND_FLAG_EAGER,
     };
-    ucs_status_ptr_t request =
-        ucp_am_send_nbx(peer->conn->ep, BFS_AM_REPLY, req->reply, req->reply_bytes, req->bulk, req->bulk_bytes, &param);
+    ucs_status_ptr_t request = ucx.ucp_am_send_nbx(peer->conn->ep, BFS_AM_REPLY, req->reply, req->reply_bytes,
+                                                   req->bulk, req->bulk_bytes, &param);
     if (!UCS_PTR_IS_PTR(request))
         bfs_replied(req, UCS_PTR_STATUS(request));
 }
@@ -416,16 +391,14 @@ void bfs_server_flush(bfs_server *server)
     }
 }
 
-ucs_status_t bfs_am_serve(bfs_port *port)
+ucs_status_t bfs_am_serve(bfs_server *server)
 {
-    bfs_worker  *worker = &port->worker;
+    bfs_worker  *worker = &server->worker;
     unsigned     keep   = UCP_AM_FLAG_WHOLE_MSG | UCP_AM_FLAG_PERSISTENT_DATA;
-    ucs_status_t status = bfs_worker_handle(worker, BFS_AM_REQUEST, bfs_on_request, port, keep);
+    ucs_status_t status = bfs_worker_handle(worker, BFS_AM_REQUEST, bfs_on_request, server, keep);
     if (status == UCS_OK)
-        status = bfs_worker_handle(worker, BFS_AM_DATED, bfs_on_dated, port, keep);
+        status = bfs_worker_handle(worker, BFS_AM_LEAVE, bfs_on_leave, server, UCP_AM_FLAG_WHOLE_MSG);
     if (status == UCS_OK)
-        status = bfs_worker_handle(worker, BFS_AM_LEAVE, bfs_on_leave, port, UCP_AM_FLAG_WHOLE_MSG);
-    if (status == UCS_OK)
-        status = bfs_worker_handle(worker, BFS_AM_CANCEL, bfs_on_cancel, port, UCP_AM_FLAG_WHOLE_MSG);
-    return status == UCS_OK ? bfs_probes_serve(&port->server->probes, worker) : status;
+        status = bfs_worker_handle(worker, BFS_AM_CANCEL, bfs_on_cancel, server, UCP_AM_FLAG_WHOLE_MSG);
+    return status;
 }

@@ -32,23 +32,16 @@ func benchEcho(b *testing.B, c *client, out, in int, msg rpc.MsgType, body []byt
 }
 
 func BenchmarkRoundTrip(b *testing.B) {
-	for _, peer := range []struct{ name, tls string }{{"shm", ""}, {"tcp", "tcp"}} {
-		var env []string
-		if peer.tls != "" {
-			env = append(env, "UCX_TLS="+peer.tls)
-		}
-		s := startServer(b, env...)
-		c := connect(b, newTransport(b, Config{Transports: peer.tls}), s.target())
-		b.Run(peer.name+"/empty", func(b *testing.B) { benchEcho(b, c, 0, 0, msgEcho, nil) })
-		b.Run(peer.name+"/read4K", func(b *testing.B) { benchEcho(b, c, 0, 4<<10, msgRead, word(4<<10, 0)) })
-		b.Run(peer.name+"/write4K", func(b *testing.B) { benchEcho(b, c, 4<<10, 0, msgWrite, nil) })
-		b.Run(peer.name+"/echo16K", func(b *testing.B) { benchEcho(b, c, 16<<10, 16<<10, msgEcho, nil) })
-		b.Run(peer.name+"/read32K", func(b *testing.B) { benchEcho(b, c, 0, 32<<10, msgRead, word(32<<10, 0)) })
-		b.Run(peer.name+"/read64K", func(b *testing.B) { benchEcho(b, c, 0, 64<<10, msgRead, word(64<<10, 0)) })
-		b.Run(peer.name+"/read128K", func(b *testing.B) { benchEcho(b, c, 0, 128<<10, msgRead, word(128<<10, 0)) })
-		b.Run(peer.name+"/read1M", func(b *testing.B) { benchEcho(b, c, 0, 1<<20, msgRead, word(1<<20, 0)) })
-		b.Run(peer.name+"/read4M", func(b *testing.B) { benchEcho(b, c, 0, 4<<20, msgRead, word(4<<20, 0)) })
-		b.Run(peer.name+"/echo1M", func(b *testing.B) { benchEcho(b, c, 1<<20, 1<<20, msgEcho, nil) })
-		s.kill()
-	}
+	s := startServer(b)
+	c := connect(b, newTransport(b, Config{}), s.target())
+	b.Run("empty", func(b *testing.B) { benchEcho(b, c, 0, 0, msgEcho, nil) })
+	b.Run("read4K", func(b *testing.B) { benchEcho(b, c, 0, 4<<10, msgRead, word(4<<10, 0)) })
+	b.Run("write4K", func(b *testing.B) { benchEcho(b, c, 4<<10, 0, msgWrite, nil) })
+	b.Run("echo16K", func(b *testing.B) { benchEcho(b, c, 16<<10, 16<<10, msgEcho, nil) })
+	b.Run("read32K", func(b *testing.B) { benchEcho(b, c, 0, 32<<10, msgRead, word(32<<10, 0)) })
+	b.Run("read64K", func(b *testing.B) { benchEcho(b, c, 0, 64<<10, msgRead, word(64<<10, 0)) })
+	b.Run("read128K", func(b *testing.B) { benchEcho(b, c, 0, 128<<10, msgRead, word(128<<10, 0)) })
+	b.Run("read1M", func(b *testing.B) { benchEcho(b, c, 0, 1<<20, msgRead, word(1<<20, 0)) })
+	b.Run("read4M", func(b *testing.B) { benchEcho(b, c, 0, 4<<20, msgRead, word(4<<20, 0)) })
+	b.Run("echo1M", func(b *testing.B) { benchEcho(b, c, 1<<20, 1<<20, msgEcho, nil) })
 }

@@ -12,7 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
-#include <ucp/api/ucp.h>
+
+#include "load.h"
 
 #pragma GCC visibility push(hidden)
 
@@ -31,74 +32,29 @@ enum {
 /* Active-message ids. */
 enum {
     BFS_AM_REQUEST = 1, /* frame */
-    BFS_AM_DATED = 2, /* frame + u64: the sender's deadline on the clock both share; a rendezvous request on one host */
-    BFS_AM_CANCEL = 3, /* bfs_cancel: the sender waits no longer, its memory must not be read any more */
-    BFS_AM_REPLY  = 4, /* frame */
-    BFS_AM_LEAVE  = 5, /* bfs_identity: the link ends */
-    BFS_AM_PROBE  = 6, /* two u64: a server to itself */
-    BFS_AM_MOVED  = 7  /* u64, the link's number: the server has another worker address now */
+    BFS_AM_CANCEL  = 2, /* bfs_cancel: the sender waits no longer, its memory must not be read any more */
+    BFS_AM_REPLY   = 3, /* frame */
+    BFS_AM_LEAVE   = 4  /* u64, the link's number: the link ends */
 };
 
 enum {
-    BFS_GRACE_NS      = 1000000000, /* how long after its deadline a call may still wait for a transfer to end */
-    BFS_LIVENESS_NS   = 20000000,   /* a sleeping caller looks this often whether a server on its host still lives */
-    BFS_LOOK_NS       = 1000000000, /* a shard looks this often after the clients of its host and its own queue */
-    BFS_STUCK_NS      = 500000000,  /* a message to oneself that takes so long will never come */
-    BFS_BUSY_NS       = 20000000,   /* a worker that has something to do, and does nothing for so long, is suspect */
-    BFS_OLD_NAP_NS    = 2000000,    /* how long a shard sleeps that has an old worker, whose events wake nobody */
-    BFS_DRAIN_POLLS   = 1000,       /* more than a queue of UCX's has places */
-    BFS_BATCH         = 64,         /* events at once for Go */
-    BFS_MAX_PEERS     = 1 << 20,
-    BFS_STALE_MOST    = 1024, /* endpoints in a row that a client has left behind */
-    BFS_SLOT_BITS     = 16,
-    BFS_SPIN_MIN      = 10,  /* polls before a yield where others want the core */
-    BFS_SPIN_PROMPT   = 200, /* polls of a shard before it sleeps, where somebody computes */
-    BFS_SPIN_WORK     = 400, /* polls of a client there that are not halved any more */
-    BFS_CROWD_MOST    = 32,
-    BFS_WATCH_POLLS   = 16,   /* empty polls of the network between two looks at the service's own events */
-    BFS_WORK_WAITS    = 1000, /* waits until a yield is tried again */
-    BFS_WORK_TRY      = 16,   /* one of so many of them polls as long as it may */
-    BFS_MOVE_FIRST    = 64,   /* dear yields in a row until a shard tries another core; twice as many each time… */
-    BFS_MOVE_LAST     = 4096, /* …up to so many */
-    BFS_MOVE_CHECK    = 512,  /* …or so many while no core is idle, which may change */
-    BFS_TURN_LOST     = 16,   /* what a yield counts that cost somebody his turn; each that did not takes one off */
-    BFS_TURNS_LOST    = 128,  /* so much says that it is no chance: more than one yield in sixteen, again and again */
-    BFS_YIELD_WORK_NS = 1000000, /* a sched_yield that takes longer gave the core to somebody who computes */
-    BFS_YIELD_DEAR_NS = 1000     /* a sched_yield that takes longer gave the core to somebody who wanted it */
+    BFS_GRACE_NS    = 1000000000, /* how long after its deadline a call may still wait for a transfer to end */
+    BFS_LOOK_NS     = 1000000000, /* a caller that waits for longer looks around so often */
+    BFS_CLOCK_POLLS = 1024,       /* polls from one look at the clock to the next, while there is much to do */
+    BFS_DRAIN_POLLS = 1000,       /* more than a queue of UCX's has places */
+    BFS_BATCH       = 64,         /* events at once for Go */
+    BFS_MAX_PEERS   = 1 << 20,
+    BFS_STALE_MOST  = 1024, /* endpoints in a row that a client has left behind */
+    BFS_SLOT_BITS   = 16
 };
 
 /* ---- wait.c ---- */
 
-/* What a poller does when there is nothing to do; the budget of polls shrinks when others want the core. */
-typedef struct bfs_waiter {
-    uint32_t spin_max, yield_max, spin_now, idle;
-    uint32_t
-        beside_work;     /* 0, or for how many waits more it is taken for certain that somebody computes on this core */
-    uint32_t work_spin;  /* how many polls are worth it then */
-    uint32_t in_vain;    /* the polls of the last wait were */
-    uint32_t turns_lost; /* whether yields cost turns of somebody else's: 0 … BFS_TURNS_LOST */
-    int32_t  prompt;     /* this thread may ask for short turns */
-    uint32_t shared;     /* dear yields in a row */
-    uint32_t move_at;    /* so many of them send it to another core */
-    uint32_t crowd;      /* how many of the last yields were dear, roughly: 0 … BFS_CROWD_MOST */
-    uint64_t yields, sleeps, moves; /* moves: to another core */
-} bfs_waiter;
-
-enum {
-    BFS_SPIN,
-    BFS_YIELD,
-    BFS_SLEEP
-};
-
-void    bfs_waiter_init(bfs_waiter *waiter, uint32_t spin_polls, uint32_t yield_polls);
-int     bfs_waiter_next(bfs_waiter *waiter);
-int64_t bfs_yield(bfs_waiter *waiter); /* → the time afterwards */
-int     bfs_move_on(void);             /* move.c: to another core; → 1 if the calling thread has moved */
-int64_t bfs_now(void);                 /* CLOCK_MONOTONIC, ns */
+int64_t bfs_now(void); /* CLOCK_MONOTONIC, ns */
 void    bfs_futex_wait(uint32_t *word, uint32_t expected, int64_t timeout_ns);
 void    bfs_futex_wake(uint32_t *word);
-int     bfs_poll_fd(int fd, int64_t timeout_ns);             /* → 1 readable, 0 not */
-int     bfs_poll_fds(int fd, int other, int64_t timeout_ns); /* → 1 one of them is; a negative one is not looked at */
+void    bfs_poll_fds(int events, int kick, int64_t timeout_ns); /* sleeps until one is readable, and takes the kick */
+void    bfs_kick(int kick);
 
 static inline void bfs_relax(void)
 {
@@ -109,24 +65,15 @@ static inline void bfs_relax(void)
 #endif
 }
 
-/* ---- identity of a process, put in front of every worker address ---- */
-
-typedef struct bfs_identity {
-    uint32_t magic, reserved;
-    uint32_t pid, address_bytes;
-    uint64_t pid_start, pid_namespace;
-    uint64_t link; /* of this process; in a Hello */
-    uint8_t  boot[16];
-} bfs_identity;
+/* What stands in front of every worker address of this package. */
+typedef struct bfs_address {
+    uint32_t magic, bytes; /* bytes: of UCX's own address, which follows */
+    uint64_t link;         /* in a Hello: number of the link that it belongs to */
+} bfs_address;
 
 enum {
-    BFS_IDENTITY_MAGIC = 0x41534642 /* "BFSA" */
+    BFS_ADDRESS_MAGIC = 0x42534642 /* "BFSB" */
 };
-
-void bfs_identity_self(bfs_identity *id);
-int  bfs_identity_visible(
-     const bfs_identity *id);                  /* same boot and pid namespace as ours: its pid means something here */
-int bfs_identity_dead(const bfs_identity *id); /* 1 only when it surely is */
 
 /* ---- context.c ---- */
 
@@ -144,7 +91,7 @@ const char  *bfs_status_text(int status);
 typedef struct bfs_worker {
     ucp_worker_h ucp;
     int          event_fd;
-    uint8_t     *address; /* bfs_identity, then UCX's own address */
+    uint8_t     *address; /* bfs_address, then UCX's own */
     uint32_t     address_bytes;
 } bfs_worker;
 
@@ -159,7 +106,7 @@ ucs_status_t bfs_ep_by_address(ucp_worker_h worker, const uint8_t *address, ucp_
                                ucp_ep_h *ep);
 ucs_status_t bfs_ep_send_copy(ucp_ep_h ep, unsigned am, const void *header, size_t bytes, unsigned flags);
 void         bfs_ep_close(ucp_ep_h ep, int force);                    /* does not wait */
-void         bfs_ep_transport(ucp_ep_h ep, char *text, size_t bytes); /* "posix+cma", "tcp", … */
+void         bfs_ep_transport(ucp_ep_h ep, char *text, size_t bytes); /* "tcp", "rc_mlx5", … */
 int          bfs_ep_only_tcp(const char *transport);
 int bfs_resolve(const char *host, const char *port, int passive, struct sockaddr_storage *address, socklen_t *bytes,
                 char *reason, size_t reason_bytes);
@@ -171,46 +118,12 @@ typedef struct bfs_gate bfs_gate;
 
 bfs_gate *bfs_gate_open(const struct sockaddr_storage *address, socklen_t bytes, const uint8_t *worker,
                         uint32_t worker_bytes, struct sockaddr_storage *actual, int *err);
-int       bfs_gate_answer(bfs_gate *gate, const uint8_t *worker, uint32_t worker_bytes);
 void      bfs_gate_close(bfs_gate *gate);
 uint64_t  bfs_gate_answered(bfs_gate *gate);
 uint64_t  bfs_gate_refused(bfs_gate *gate);
 /* Asks the gate at an address for the worker address behind it (to be freed); → 0 or an errno. */
 int bfs_gate_ask(const struct sockaddr_storage *address, socklen_t bytes, int64_t budget_ns, uint8_t **worker,
                  uint32_t *worker_bytes);
-
-/* ---- probe.c ---- */
-
-/* UCX's transports over shared memory, as bits of a set. */
-enum {
-    BFS_KINDS = 3
-};
-
-uint32_t bfs_kinds_of(const char *transport);
-
-/* Messages of a worker's owner to the worker over one of them. */
-typedef struct bfs_probe {
-    bfs_context  context; /* opened, with the worker, for the first one */
-    bfs_worker   worker;
-    ucp_ep_h     ep;
-    ucp_worker_h target; /* where ep leads */
-    uint64_t     sent, seen;
-    int32_t      failed;
-} bfs_probe;
-
-/* All zero before the first. */
-typedef struct bfs_probes {
-    bfs_probe of[BFS_KINDS];
-    uint64_t  secret; /* so that nobody else's are taken for ours */
-    int64_t   sent_at;
-} bfs_probes;
-
-ucs_status_t bfs_probes_serve(bfs_probes *probes, bfs_worker *worker); /* the worker takes probes */
-void         bfs_probes_send(bfs_probes *probes, uint32_t kinds, const bfs_worker *target);
-int          bfs_probes_under_way(const bfs_probes *probes);
-void         bfs_probes_forget(bfs_probes *probes);
-int  bfs_probes_lost(bfs_probes *probes, const bfs_worker *target); /* one will never come: its queue is stuck */
-void bfs_probes_close(bfs_probes *probes);
 
 /* ---- the client: client.c, run.c, am_client.c ---- */
 
@@ -219,14 +132,12 @@ typedef struct bfs_group  bfs_group;
 
 typedef struct bfs_link {
     ucp_ep_h         ep;
-    int32_t          failed; /* ucs_status_t, atomic: UCS_OK while alive */
-    int32_t          closed; /* the endpoint is no longer ours */
-    int32_t          moved;  /* atomic: the server has another address; calls under way may end */
-    int32_t          visible;
-    uint32_t         shared; /* how the server writes into our queues in shared memory: a set of kinds */
+    int32_t          failed;   /* ucs_status_t, atomic: UCS_OK while alive */
+    int32_t          closed;   /* the endpoint is no longer ours */
+    int32_t          answered; /* a reply has come by it */
+    uint64_t         number;   /* tells it from all others of all clients */
     uint64_t         rendezvous_bytes;
-    bfs_identity     remote;
-    uint8_t         *hello; /* what a Hello on this link carries */
+    uint8_t         *hello; /* what a Hello on this link carries: bfs_address, UCX's own */
     uint32_t         hello_bytes;
     bfs_client      *client;
     struct bfs_link *next;
@@ -235,9 +146,7 @@ typedef struct bfs_link {
 
 enum {
     BFS_CALL_RPC,
-    BFS_CALL_FLUSH,
-    BFS_CALL_PUT,
-    BFS_CALL_GET
+    BFS_CALL_FLUSH
 };
 enum {
     BFS_IDLE,
@@ -266,8 +175,6 @@ typedef struct bfs_call {
     void            *out;
     void            *in;
     uint64_t         out_bytes, in_bytes;
-    uint64_t         remote_address; /* PUT, GET */
-    ucp_rkey_h       rkey;
     bfs_group       *group;
     uint64_t         id;
     uint64_t         received;
@@ -275,7 +182,7 @@ typedef struct bfs_call {
     uint32_t         header_bytes, reply_bytes;
     int32_t          kind, state, parts, outcome, status;
     int32_t          rendezvous; /* the send is one */
-    uint8_t          header[BFS_FRAME_BYTES + 8];
+    uint8_t          header[BFS_FRAME_BYTES];
     uint8_t          reply[BFS_FRAME_BYTES];
 } bfs_call;
 
@@ -285,7 +192,7 @@ typedef struct bfs_cancel {
 } bfs_cancel;
 
 typedef struct bfs_client_stats {
-    uint64_t calls, late_replies, bad_replies, timeouts, abandoned, driver_sleeps;
+    uint64_t calls, late_replies, bad_replies, timeouts, abandoned, sleeps;
 } bfs_client_stats;
 
 struct bfs_client {
@@ -294,12 +201,13 @@ struct bfs_client {
     uint32_t         want;    /* atomic: threads that wait for the lock while somebody drives */
     int32_t          driving; /* a thread makes progress for all */
     int32_t          retired; /* atomic: never progressed again */
+    int32_t          stale;   /* atomic: no new links any more, see bfs_link_close */
     int32_t          doomed;  /* links have failed whose endpoints are to be closed, outside of callbacks */
-    bfs_probes       probes;
-    uint32_t         writers; /* how servers write, or have written, into our queues */
     uint32_t         runners; /* threads inside bfs_run */
-    bfs_group       *waiting; /* groups whose threads wait for the driver or sleep on the event descriptor */
-    bfs_waiter       waiter;
+    bfs_group       *waiting; /* groups whose threads sleep */
+    bfs_group       *sleeper; /* the one of them that sleeps on the event descriptor, or NULL */
+    int              kick_fd; /* eventfd that wakes it, and that nobody else reads */
+    uint32_t         spin;    /* polls in vain before a thread sleeps */
     bfs_call       **slots;
     uint32_t         slot_count, slot_capacity;
     uint32_t        *free_slots;
@@ -309,12 +217,15 @@ struct bfs_client {
     bfs_client_stats stats;
 };
 
-bfs_client  *bfs_client_open(bfs_context *context, uint64_t rendezvous_bytes, uint64_t rendezvous_tcp_bytes,
-                             uint32_t spin_polls, uint32_t yield_polls, int *status);
-void         bfs_client_retire(bfs_client *client); /* calls in flight end with BFS_CLOSED */
-void         bfs_client_close(bfs_client *client);  /* retires, waits for the runners, destroys the worker */
-void         bfs_client_bury(bfs_client *client);   /* destroys the worker of a retired client that nobody runs on */
+bfs_client *bfs_client_open(bfs_context *context, uint64_t rendezvous_bytes, uint64_t rendezvous_tcp_bytes,
+                            uint32_t spin, int *status);
+void        bfs_client_retire(bfs_client *client); /* calls in flight end with BFS_CLOSED */
+void        bfs_client_close(bfs_client *client);  /* retires, waits for the runners, destroys the worker */
+void        bfs_client_bury(
+           bfs_client        *
+        client); /* destroys the worker of a client that is retired, or stale and without links, and that nobody runs on */
 void         bfs_client_free(bfs_client *client); /* after close, when nobody knows the client or its links any more */
+void        *bfs_alloc(size_t bytes);             /* zeroed, on a page boundary; freed with free */
 bfs_call    *bfs_call_new(void);
 void         bfs_call_free(bfs_call *call);
 int          bfs_call_attach(bfs_client *client, bfs_call *call); /* → 0, or −1 when there is no slot left */
@@ -338,15 +249,6 @@ enum {
     BFS_PEER_CLOSED
 };
 
-/* A worker of a server: the one in use, or one that it has moved away from. See renew.c. */
-typedef struct bfs_port {
-    bfs_worker       worker;
-    bfs_server      *server;
-    struct bfs_port *next;
-    uint32_t         conns, reqs; /* that refer to it */
-    int32_t          told;        /* its clients know that the server has moved */
-} bfs_port;
-
 /*
  * A way back to one link of one client: an endpoint made to the address that a Hello brought. It lives as long as the link, beyond its
  * sessions: UCX drops without a word what arrives for an endpoint that is closed, so that the client could neither be told
@@ -355,13 +257,10 @@ typedef struct bfs_port {
 typedef struct bfs_conn {
     ucp_ep_h         ep;
     bfs_server      *server;
-    bfs_port        *port;
     struct bfs_conn *next;
-    bfs_identity     remote;
+    uint64_t         link; /* its number */
     uint64_t         rendezvous_bytes;
-    uint32_t         peers;   /* sessions on it */
-    int32_t          visible; /* the process can be looked at */
-    uint32_t         shared;  /* how it writes into our queues in shared memory: a set of kinds */
+    uint32_t         peers; /* sessions on it */
     int32_t          condemned, shut;
     char             transport[128];
 } bfs_conn;
@@ -380,8 +279,7 @@ enum {
     BFS_EVENT_HELLO,
     BFS_EVENT_RECEIVED,
     BFS_EVENT_REPLIED,
-    BFS_EVENT_GONE,
-    BFS_EVENT_MOVED /* the server has another address */
+    BFS_EVENT_GONE
 };
 
 typedef struct bfs_event {
@@ -411,7 +309,6 @@ enum {
 typedef struct bfs_req {
     struct bfs_req *next;
     bfs_server     *server;
-    bfs_port       *port; /* where it came in */
     bfs_peer       *peer;
     void           *data; /* UCX's descriptor: the payload itself when eager */
     uint64_t        data_bytes;
@@ -429,46 +326,30 @@ typedef struct bfs_req {
 
 typedef struct bfs_server_stats {
     uint64_t requests, replies, bytes_in, bytes_out, garbage, no_session, hellos, cancels, expired, peers_gone, dropped;
-    uint64_t connections, closed_connections, sleeps, yields, core_moves, probes, moves, stale_endpoints;
-    uint64_t peers;
+    uint64_t connections, closed_connections, peers;
 } bfs_server_stats;
 
 struct bfs_server {
-    bfs_context *context;
-    bfs_port    *port; /* in use */
-    bfs_port    *old;
-    bfs_gate    *gate;
-    bfs_waiter   waiter;
-    bfs_event   *events, *spare; /* spare: the batch that Go reads now */
-    uint32_t     event_count, event_capacity, spare_count, spare_capacity;
-    bfs_req    **reqs;
-    uint32_t     req_count, req_capacity;
-    bfs_req     *free_reqs;
-    bfs_req     *outbox, **outbox_end;
-    bfs_req     *done; /* answered, and Go knows it: to be released */
-    bfs_peer   **peers;
-    uint32_t     peer_count, peer_capacity;
-    bfs_conn    *conns;
-    uint32_t     condemned; /* connections to be closed as soon as no callback is on the stack */
-    uint32_t     rounds;
-    uint32_t     visible_conns, shared_conns;
-    uint32_t     wake;       /* atomic: Submit or Stop wants the loop to return */
-    uint32_t     asleep;     /* atomic */
-    int32_t      watch_fd;   /* the service's own events, or −1 */
-    int32_t      watch_busy; /* it waits for some: Go wants to look for them now and then, and a sleep ends with them */
-    int32_t      idle_turn;  /* the last poll ended for that, or for a wake-up: it says nothing about the network */
-    int64_t      next_look;
-    int64_t      busy_since; /* 0: the worker is not suspect */
-    uint32_t     suspects;   /* queues that somebody who died may have left stuck: a set of kinds */
-    uint32_t     asked;      /* those of them that a probe was sent to */
-    bfs_probes   probes;
-    uint64_t     rendezvous_bytes, rendezvous_tcp_bytes;
+    bfs_worker       worker;
+    bfs_gate        *gate;
+    bfs_event       *events, *spare; /* spare: the batch that Go reads now */
+    uint32_t         event_count, event_capacity, spare_count, spare_capacity;
+    bfs_req        **reqs;
+    uint32_t         req_count, req_capacity;
+    bfs_req         *free_reqs;
+    bfs_req         *outbox, **outbox_end;
+    bfs_req         *done; /* answered, and Go knows it: to be released */
+    bfs_peer       **peers;
+    uint32_t         peer_count, peer_capacity;
+    bfs_conn        *conns;
+    uint32_t         condemned; /* connections to be closed as soon as no callback is on the stack */
+    uint64_t         rendezvous_bytes, rendezvous_tcp_bytes;
     bfs_server_stats stats;
 };
 
 /* ---- am_server.c ---- */
 
-ucs_status_t bfs_am_serve(bfs_port *port); /* a worker takes messages */
+ucs_status_t bfs_am_serve(bfs_server *server); /* its worker takes messages */
 void         bfs_server_flush(bfs_server *server);
 int          bfs_req_recv(bfs_req *req, void *dst); /* → 1 done, 0 later, < 0 ucs_status_t */
 void         bfs_req_release(bfs_req *req);
@@ -478,29 +359,15 @@ void         bfs_req_release(bfs_req *req);
 bfs_peer *bfs_peer_open(bfs_server *server, uint64_t client, bfs_conn *conn);
 bfs_peer *bfs_peer_of(bfs_server *server, uint32_t session, uint64_t client);
 void      bfs_peer_close(bfs_peer *peer);
-void      bfs_peer_unused(bfs_peer *peer);                         /* closed, and its last request is gone */
-bfs_conn *bfs_conn_of(bfs_server *server, ucp_ep_h ep);            /* NULL: none */
-bfs_conn *bfs_conn_to(bfs_server *server, const bfs_identity *id); /* to one link of one process; NULL: none */
-bfs_conn *bfs_conn_get(bfs_port *port, const bfs_identity *id, const uint8_t *address,
+void      bfs_peer_unused(bfs_peer *peer);                /* closed, and its last request is gone */
+bfs_conn *bfs_conn_of(bfs_server *server, ucp_ep_h ep);   /* NULL: none */
+bfs_conn *bfs_conn_to(bfs_server *server, uint64_t link); /* NULL: none */
+bfs_conn *bfs_conn_get(bfs_server *server, uint64_t link, const uint8_t *address,
                        ucp_ep_h from); /* likewise, or a new one */
 void      bfs_condemn(bfs_conn    *conn,
                       ucs_status_t status);   /* it is to be closed; its sessions have failed. CANCELED: in order */
 void      bfs_conn_sweep(bfs_server *server); /* closes the condemned; in no callback */
 void      bfs_conn_close_all(bfs_server *server);
-
-/* ---- slice.c ---- */
-
-void bfs_short_turns(int wanted); /* of the calling thread */
-
-/* ---- renew.c ---- */
-
-bfs_port *bfs_port_open(bfs_server *server, ucs_status_t *status);
-void      bfs_port_close(bfs_port *port);
-unsigned  bfs_ports_progress(bfs_server *server);
-void      bfs_ports_sweep(bfs_server *server); /* closes the old ones that nothing refers to */
-void      bfs_server_look(bfs_server *server);
-void      bfs_server_busy(bfs_server *server);
-void      bfs_server_tell_moved(bfs_server *server); /* after BFS_EVENT_MOVED, when the new address is published */
 
 /* ---- server.c ---- */
 
@@ -510,26 +377,10 @@ void        bfs_server_close(bfs_server *server);
 int         bfs_server_listen(bfs_server *server, const struct sockaddr_storage *address, socklen_t bytes, char *actual,
                               size_t actual_bytes);
 /* Looks up to polls times for messages; → whether anything has happened. The events are in spare then. */
-int      bfs_server_poll(bfs_server *server, uint32_t polls);
-int      bfs_server_arm(bfs_server *server); /* → 1: what comes makes the event descriptor readable; 0: poll first */
-void     bfs_server_drain(bfs_server *server, int64_t budget_ns);
-void     bfs_event_add(bfs_server *server, uint32_t kind, uint32_t index, ucs_status_t status, uint32_t session);
-
-/* ---- memory.c ---- */
-
-typedef struct bfs_memory {
-    ucp_mem_h handle;
-    void     *address;
-    uint64_t  bytes;
-    void     *key;
-    uint64_t  key_bytes;
-} bfs_memory;
-
-void        *bfs_alloc(size_t bytes);
-ucs_status_t bfs_memory_open(bfs_context *context, void *address, size_t bytes, bfs_memory *memory);
-void         bfs_memory_close(bfs_context *context, bfs_memory *memory);
-ucs_status_t bfs_rkey_open(bfs_link *link, const void *key, ucp_rkey_h *rkey);
-void         bfs_rkey_close(bfs_client *client, ucp_rkey_h rkey);
+int  bfs_server_poll(bfs_server *server, uint32_t polls);
+int  bfs_server_arm(bfs_server *server); /* → 1: what comes makes the event descriptor readable; 0: poll first */
+void bfs_server_drain(bfs_server *server, int64_t budget_ns);
+void bfs_event_add(bfs_server *server, uint32_t kind, uint32_t index, ucs_status_t status, uint32_t session);
 
 /* ---- little-endian fields of a frame ---- */
 

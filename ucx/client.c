@@ -4,10 +4,24 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <time.h>
+#include <unistd.h>
 
-/* ---- calls ---- */
+/* ---- calls, and the memory of their payloads ---- */
+
+void *bfs_alloc(size_t bytes)
+{
+    size_t page    = 4096;
+    size_t rounded = (bytes + page - 1) / page * page;
+    if (rounded < bytes)
+        return NULL;
+    void *memory = aligned_alloc(page, rounded > 0 ? rounded : page);
+    if (memory != NULL)
+        memset(memory, 0, rounded > 0 ? rounded : page);
+    return memory;
+}
 
 bfs_call *bfs_call_new(void)
 {
@@ -65,8 +79,26 @@ void bfs_call_detach(bfs_client *client, bfs_call *call)
 
 /* ---- the client ---- */
 
+/* Destroys the worker. Nobody is in bfs_run, and nobody comes any more. */
+static void bfs_client_end(bfs_client *client)
+{
+    bfs_worker_close(&client->worker);
+    if (client->kick_fd >= 0)
+        close(client->kick_fd);
+    client->kick_fd = -1;
+    for (uint32_t i = 0; i < client->slot_count; i++) {
+        if (client->slots[i] != NULL && client->slots[i]->state == BFS_ZOMBIE)
+            free(client->slots[i]);
+    }
+    free(client->slots);
+    free(client->free_slots);
+    client->slots      = NULL;
+    client->free_slots = NULL;
+    client->slot_count = client->slot_capacity = client->free_slot_count = 0;
+}
+
 bfs_client *bfs_client_open(bfs_context *context, uint64_t rendezvous_bytes, uint64_t rendezvous_tcp_bytes,
-                            uint32_t spin_polls, uint32_t yield_polls, int *status)
+                            uint32_t spin, int *status)
 {
     bfs_client *client = calloc(1, sizeof(*client));
     *status            = UCS_ERR_NO_MEMORY;
@@ -77,14 +109,17 @@ bfs_client *bfs_client_open(bfs_context *context, uint64_t rendezvous_bytes, uin
         free(client);
         return NULL;
     }
-    *status = bfs_am_answer(client);
+    *status         = bfs_am_answer(client);
+    client->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (*status == UCS_OK && client->kick_fd < 0)
+        *status = UCS_ERR_NO_RESOURCE;
     if (*status != UCS_OK) {
-        bfs_worker_close(&client->worker);
+        bfs_client_end(client);
         free(client);
         return NULL;
     }
     pthread_mutex_init(&client->lock, NULL);
-    bfs_waiter_init(&client->waiter, spin_polls, yield_polls);
+    client->spin                 = spin;
     client->rendezvous_bytes     = rendezvous_bytes;
     client->rendezvous_tcp_bytes = rendezvous_tcp_bytes;
     return client;
@@ -112,25 +147,20 @@ static void bfs_wait_runners(bfs_client *client)
     bfs_unlock(client);
 }
 
-/* Destroys the worker. Nobody is in bfs_run, and nobody comes any more. */
-static void bfs_client_end(bfs_client *client)
+static int bfs_has_links(const bfs_client *client)
 {
-    bfs_probes_close(&client->probes);
-    bfs_worker_close(&client->worker);
-    for (uint32_t i = 0; i < client->slot_count; i++) {
-        if (client->slots[i] != NULL && client->slots[i]->state == BFS_ZOMBIE)
-            free(client->slots[i]);
+    for (const bfs_link *link = client->links; link != NULL; link = link->next) {
+        if (!link->closed && link->failed == UCS_OK)
+            return 1;
     }
-    free(client->slots);
-    free(client->free_slots);
-    client->slots      = NULL;
-    client->free_slots = NULL;
-    client->slot_count = client->slot_capacity = client->free_slot_count = 0;
+    return 0;
 }
 
 void bfs_client_bury(bfs_client *client)
 {
     bfs_lock(client);
+    if (client->stale && !bfs_has_links(client))
+        bfs_retire_locked(client);
     if (client->retired && client->runners == 0 && client->worker.ucp != NULL)
         bfs_client_end(client);
     bfs_unlock(client);
@@ -146,7 +176,7 @@ void bfs_client_close(bfs_client *client)
             for (bfs_link *link = client->links; link != NULL; link = link->next)
                 bfs_leave(link, 0);
             for (int i = 0; i < BFS_DRAIN_POLLS; i++)
-                ucp_worker_progress(client->worker.ucp);
+                ucx.ucp_worker_progress(client->worker.ucp);
         }
         bfs_client_end(client);
     }
@@ -182,10 +212,7 @@ void bfs_client_read_stats(bfs_client *client, bfs_client_stats *stats)
 
 /* ---- links ---- */
 
-/*
- * What tells this link from all others of the process, by which a server knows the process: also from those of the program that it was before
- * an exec, and of another copy of this library.
- */
+/* What tells this link from all others of all clients. */
 static uint64_t bfs_link_number(void)
 {
     static uint64_t count; /* atomic */
@@ -207,10 +234,10 @@ static bfs_link *bfs_link_new(bfs_client *client)
         return NULL;
     }
     memcpy(link->hello, client->worker.address, link->hello_bytes);
-    bfs_identity *id       = (bfs_identity *)link->hello;
-    id->link               = bfs_link_number();
-    link->client           = client;
-    link->rendezvous_bytes = client->rendezvous_bytes;
+    link->number                               = bfs_link_number();
+    ((bfs_address *)(void *)link->hello)->link = link->number;
+    link->client                               = client;
+    link->rendezvous_bytes                     = client->rendezvous_bytes;
     return link;
 }
 
@@ -228,27 +255,21 @@ static bfs_link *bfs_link_keep(bfs_client *client, bfs_link *link, ucs_status_t 
 
 bfs_link *bfs_link_by_address(bfs_client *client, const uint8_t *address, size_t bytes, int *status)
 {
-    bfs_identity remote;
+    bfs_address front;
     *status = UCS_ERR_INVALID_ADDR;
-    if (bytes <= sizeof(remote))
+    if (bytes <= sizeof(front))
         return NULL;
-    memcpy(&remote, address, sizeof(remote));
-    if (remote.magic != BFS_IDENTITY_MAGIC || remote.address_bytes != bytes - sizeof(remote))
-        return NULL;
-    int visible = bfs_identity_visible(&remote);
-    *status     = UCS_ERR_UNREACHABLE;
-    if (visible && bfs_identity_dead(&remote))
+    memcpy(&front, address, sizeof(front));
+    if (front.magic != BFS_ADDRESS_MAGIC || front.bytes != bytes - sizeof(front))
         return NULL;
     *status        = UCS_ERR_NO_MEMORY;
     bfs_link *link = bfs_link_new(client);
     if (link == NULL)
         return NULL;
-    link->remote  = remote;
-    link->visible = visible;
     bfs_lock(client);
-    *status = client->retired ? UCS_ERR_CANCELED
-                              : bfs_ep_by_address(client->worker.ucp, address + sizeof(remote), bfs_on_link_failed,
-                                                  link, &link->ep);
+    *status = client->retired
+                  ? UCS_ERR_CANCELED
+                  : bfs_ep_by_address(client->worker.ucp, address + sizeof(front), bfs_on_link_failed, link, &link->ep);
     link    = bfs_link_keep(client, link, (ucs_status_t)*status);
     bfs_unlock(client);
     return link;
@@ -260,7 +281,6 @@ void bfs_link_describe(bfs_link *link)
     bfs_lock(link->client);
     if (!link->closed && link->failed == UCS_OK && !link->client->retired) {
         bfs_ep_transport(link->ep, link->transport, sizeof(link->transport));
-        link->shared = bfs_kinds_of(link->transport);
         link->rendezvous_bytes =
             bfs_ep_only_tcp(link->transport) ? link->client->rendezvous_tcp_bytes : link->client->rendezvous_bytes;
     }
@@ -283,10 +303,17 @@ void bfs_link_abort(bfs_link *link)
     bfs_unlock(client);
 }
 
+/*
+ * UCX pairs the endpoints of two workers by counting on both sides. A link that is given up before the server has answered by it (the server
+ * stands still, say) may leave the counts out of step, and endpoints to this server that are made later would be paired wrongly: they work
+ * for a while, or never. So links that come later get a new worker.
+ */
 void bfs_link_close(bfs_link *link)
 {
     bfs_client *client = link->client;
     bfs_lock(client);
+    if (!link->answered && (link->failed == UCS_OK || link->failed == UCS_ERR_CANCELED))
+        __atomic_store_n(&client->stale, 1, __ATOMIC_RELEASE);
     if (!link->closed && !client->retired) {
         int busy = 0;
         for (uint32_t i = 0; i < client->slot_count && !busy; i++)

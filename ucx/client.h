@@ -12,10 +12,8 @@ struct bfs_group {
     uint32_t   pending; /* calls that are not over */
     uint32_t   word;    /* futex: 1 = look again */
     int        queued;  /* in client->waiting */
-    int        polling; /* asleep on the event descriptor, not on the futex */
     int        phase;   /* of bfs_expire */
     int64_t    budget, deadline;
-    int64_t    look; /* when to look next whether the servers live; 0: not waiting for long yet */
     bfs_group *next;
 };
 

@@ -106,13 +106,10 @@ bfs_conn *bfs_conn_of(bfs_server *server, ucp_ep_h ep)
     return NULL;
 }
 
-bfs_conn *bfs_conn_to(bfs_server *server, const bfs_identity *id)
+bfs_conn *bfs_conn_to(bfs_server *server, uint64_t link)
 {
     for (bfs_conn *conn = server->conns; conn != NULL; conn = conn->next) {
-        const bfs_identity *known = &conn->remote;
-        if (!conn->condemned && known->pid != 0 && known->pid == id->pid && known->pid_start == id->pid_start &&
-            known->link == id->link && known->pid_namespace == id->pid_namespace &&
-            memcmp(known->boot, id->boot, sizeof(id->boot)) == 0)
+        if (!conn->condemned && conn->link == link)
             return conn;
     }
     return NULL;
@@ -124,10 +121,6 @@ void bfs_condemn(bfs_conn *conn, ucs_status_t status)
         return;
     conn->condemned = 1;
     conn->server->condemned++;
-    if (status != UCS_ERR_CANCELED && conn->port == conn->server->port) { /* not a client that left in order */
-        conn->server->suspects |= conn->shared;
-        conn->server->next_look = 0;
-    }
     for (uint32_t i = 1; i < conn->server->peer_count; i++) {
         bfs_peer *peer = conn->server->peers[i];
         if (peer->state != BFS_PEER_FREE && peer->conn == conn)
@@ -153,10 +146,7 @@ static void bfs_conn_free(bfs_conn *conn)
 {
     bfs_server *server = conn->server;
     bfs_conn_shut(conn);
-    server->visible_conns -= conn->visible ? 1 : 0;
-    server->shared_conns -= conn->shared ? 1 : 0;
     server->stats.closed_connections++;
-    conn->port->conns--;
     free(conn);
 }
 
@@ -187,39 +177,31 @@ void bfs_conn_sweep(bfs_server *server)
 static ucs_status_t bfs_conn_open(bfs_conn *conn, const uint8_t *address, ucp_ep_h from)
 {
     for (int tries = 0;; tries++) {
-        ucs_status_t status = bfs_ep_by_address(conn->port->worker.ucp, address, bfs_on_conn_failed, conn, &conn->ep);
+        ucs_status_t status = bfs_ep_by_address(conn->server->worker.ucp, address, bfs_on_conn_failed, conn, &conn->ep);
         if (status != UCS_OK || from == NULL || conn->ep == from || tries == BFS_STALE_MOST)
             return status;
-        conn->server->stats.stale_endpoints++;
         bfs_ep_close(conn->ep, 1);
     }
 }
 
-bfs_conn *bfs_conn_get(bfs_port *port, const bfs_identity *id, const uint8_t *address, ucp_ep_h from)
+bfs_conn *bfs_conn_get(bfs_server *server, uint64_t link, const uint8_t *address, ucp_ep_h from)
 {
-    bfs_server *server = port->server;
-    bfs_conn   *conn   = bfs_conn_to(server, id);
+    bfs_conn *conn = bfs_conn_to(server, link);
     if (conn != NULL)
         return conn;
     conn = calloc(1, sizeof(*conn));
     if (conn == NULL)
         return NULL;
     conn->server = server;
-    conn->port   = port;
-    conn->remote = *id;
+    conn->link   = link;
     if (bfs_conn_open(conn, address, from) != UCS_OK) {
         free(conn);
         return NULL;
     }
     bfs_ep_transport(conn->ep, conn->transport, sizeof(conn->transport));
     conn->rendezvous_bytes = bfs_ep_only_tcp(conn->transport) ? server->rendezvous_tcp_bytes : server->rendezvous_bytes;
-    conn->shared           = bfs_kinds_of(conn->transport);
-    conn->visible          = bfs_identity_visible(id);
-    server->visible_conns += conn->visible ? 1 : 0;
-    server->shared_conns += conn->shared ? 1 : 0;
-    conn->next    = server->conns;
-    server->conns = conn;
-    port->conns++;
+    conn->next             = server->conns;
+    server->conns          = conn;
     server->stats.connections++;
     return conn;
 }
@@ -229,7 +211,7 @@ void bfs_conn_close_all(bfs_server *server)
     for (bfs_conn *conn = server->conns; conn != NULL; conn = conn->next)
         bfs_conn_shut(conn);
     for (int i = 0; i < BFS_DRAIN_POLLS; i++)
-        bfs_ports_progress(server);
+        ucx.ucp_worker_progress(server->worker.ucp);
     while (server->conns != NULL) {
         bfs_conn *conn = server->conns;
         server->conns  = conn->next;

@@ -2,7 +2,6 @@ package ucx
 
 /*
 #cgo CFLAGS: -std=c11 -O2 -Wall -Wextra
-#cgo pkg-config: ucx
 #cgo LDFLAGS: -ldl -lpthread
 #include <stdlib.h>
 #include "bfs.h"
@@ -10,9 +9,13 @@ package ucx
 import "C"
 
 import (
+	"errors"
 	"fmt"
+	"sync"
+	"syscall"
 	"unsafe"
 
+	"github.com/benchfs/benchfs/fserr"
 	"github.com/benchfs/benchfs/rpc"
 )
 
@@ -27,8 +30,7 @@ const (
 const (
 	DefaultRendezvousBytes    = 32 << 10
 	DefaultRendezvousTCPBytes = 256 << 10
-	DefaultSpinPolls          = 2000
-	DefaultYieldPolls         = 200
+	DefaultSpinPolls          = 1
 	DefaultEndpoints          = 64
 )
 
@@ -43,10 +45,8 @@ type Config struct {
 	// saves no copy.
 	RendezvousTCPBytes uint64
 
-	// SpinPolls is how often a worker is polled in vain before the thread yields the core, at most: less while others want
-	// it. YieldPolls is how often it yields before it sleeps.
-	SpinPolls  uint32
-	YieldPolls uint32
+	// SpinPolls is how often a thread that waits looks in vain before it sleeps in the kernel.
+	SpinPolls uint32
 
 	// Endpoints is how many peers a worker expects. UCX goes over to unreliable datagrams on fabrics where it exceeds
 	// what reliable connections scale to (256), and those must never carry bulk data: it is capped below.
@@ -63,9 +63,6 @@ func (c Config) withDefaults() Config {
 	if c.SpinPolls == 0 {
 		c.SpinPolls = DefaultSpinPolls
 	}
-	if c.YieldPolls == 0 {
-		c.YieldPolls = DefaultYieldPolls
-	}
 	if c.Endpoints == 0 {
 		c.Endpoints = DefaultEndpoints
 	}
@@ -73,14 +70,26 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Context is the process's hold on UCX: transports and devices are chosen once. Many transports and loops share one.
+// Context is the process's hold on UCX: transports and devices are chosen once. Many transports and servers share one.
 type Context struct {
 	c      *C.bfs_context
 	config Config
 }
 
-// NewContext starts UCX (ucp_init). It reads UCX_* from the environment for what Config leaves open.
+// load loads UCX's libraries, once a process.
+var load = sync.OnceValue(func() error {
+	var reason [512]C.char
+	if C.bfs_ucx_load(&reason[0], C.size_t(len(reason))) != 0 {
+		return fserr.New("loading UCX", "", syscall.ENOPKG, errors.New(C.GoString(&reason[0])))
+	}
+	return nil
+})
+
+// NewContext loads UCX, if nobody has yet, and starts it (ucp_init). Without UCX's libraries the error is ENOPKG. It reads UCX_* from the environment for what Config leaves open.
 func NewContext(config Config) (*Context, error) {
+	if err := load(); err != nil {
+		return nil, err
+	}
 	config = config.withDefaults()
 	transports, devices := C.CString(config.Transports), C.CString(config.NetDevices)
 	defer C.free(unsafe.Pointer(transports))
@@ -93,7 +102,7 @@ func NewContext(config Config) (*Context, error) {
 	return &Context{c: c, config: config}, nil
 }
 
-// Close ends UCX (ucp_cleanup). All transports, loops and memories of the context must be closed before.
+// Close ends UCX (ucp_cleanup). All transports and servers of the context must be closed before.
 func (c *Context) Close() error {
 	if c.c != nil {
 		C.bfs_context_close(c.c)

@@ -1,13 +1,16 @@
-// Package ucx is UCX behind the interfaces of package rpc: a [Transport] (client) is an rpc.Transport, a [Server]
-// (server) a loop.Source for the thread of a shard, which serves an rpc.Service.
+// Package ucx is UCX, the way to other machines, behind the interfaces of package rpc: a [Transport] (client) is an rpc.Transport, a [Server]
+// a loop.Source for the thread of a shard, which serves an rpc.Service. Processes of one machine use package shm.
+//
+// # Loading
+//
+// UCX is loaded by the first [NewContext] (load.c), and linked by nothing.
 //
 // # How a call runs
 //
 // Transport.Run is one crossing into C. There the calls are posted as active messages and the worker is progressed on the
-// caller's thread until all replies are in: first by polling, then by sched_yield, then asleep on the worker's event
-// descriptor. The budget of polls shrinks when a yield shows that others want the core. Frames (header and body) travel as
-// the header of the active message, bulk payload as its data: up to Config.RendezvousBytes inside the message, beyond it by
-// rendezvous straight between the buffers of both sides.
+// caller's thread until all replies are in: Config.SpinPolls times in vain, then asleep on the worker's event descriptor (run.c).
+// Frames (header and body) travel as the header of the active message, bulk payload as its data: up to Config.RendezvousBytes inside the
+// message, beyond it by rendezvous straight between the buffers of both sides.
 //
 // # Memory
 //
@@ -19,13 +22,7 @@
 //
 // # Failure
 //
-// Endpoints have UCX's error handling (peer mode), also within a host: MM_ERROR_HANDLING makes UCX use shared memory for such
-// endpoints, which it would silently leave out otherwise. UCX notices a death on the same host late; it is noticed by looking at
-// the process, whose pid and start time every worker address of this package carries in front.
-//
-// Over shared memory a worker has one queue for all that write to it, and one writer that dies or stands still in the middle of a
-// message stops it for good. Servers and clients look after their queues (probe.c) and go over to another worker (renew.c,
-// am_client.c); LoopOptions.Moved tells a server's owner its new address.
+// Endpoints have UCX's error handling (peer mode): UCX tells when the other machine or process is gone. Such endpoints do not use shared memory.
 //
 // # Ports
 //

@@ -11,7 +11,7 @@
 
 /*
  * With UCX's error handling: an endpoint can be closed by force, and UCX tells when the peer is gone. UCX leaves shared memory out of such
- * endpoints unless MM_ERROR_HANDLING is set, as bfs_context_open does.
+ * endpoints, so that processes of one machine which come here (they do not see each other's files) use the network as well.
  */
 ucs_status_t bfs_ep_by_address(ucp_worker_h worker, const uint8_t *address, ucp_err_handler_cb_t failed, void *arg,
                                ucp_ep_h *ep)
@@ -23,14 +23,14 @@ ucs_status_t bfs_ep_by_address(ucp_worker_h worker, const uint8_t *address, ucp_
         .err_mode    = UCP_ERR_HANDLING_MODE_PEER,
         .err_handler = {.cb = failed, .arg = arg},
     };
-    return ucp_ep_create(worker, &params, ep);
+    return ucx.ucp_ep_create(worker, &params, ep);
 }
 
 static void bfs_on_copy_sent(void *request, ucs_status_t status, void *user)
 {
     (void)status;
     free(user);
-    ucp_request_free(request);
+    ucx.ucp_request_free(request);
 }
 
 /* Sends a copy of a small header, and forgets about it. */
@@ -46,7 +46,7 @@ ucs_status_t bfs_ep_send_copy(ucp_ep_h ep, unsigned am, const void *header, size
         .user_data    = copy,
         .flags        = UCP_AM_SEND_FLAG_EAGER | flags,
     };
-    ucs_status_ptr_t request = ucp_am_send_nbx(ep, am, copy, bytes, NULL, 0, &param);
+    ucs_status_ptr_t request = ucx.ucp_am_send_nbx(ep, am, copy, bytes, NULL, 0, &param);
     if (UCS_PTR_IS_PTR(request))
         return UCS_OK;
     free(copy);
@@ -60,9 +60,9 @@ void bfs_ep_close(ucp_ep_h ep, int force)
         .op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS,
         .flags        = force ? UCP_EP_CLOSE_FLAG_FORCE : 0,
     };
-    ucs_status_ptr_t request = ucp_ep_close_nbx(ep, &param);
+    ucs_status_ptr_t request = ucx.ucp_ep_close_nbx(ep, &param);
     if (UCS_PTR_IS_PTR(request))
-        ucp_request_free(request);
+        ucx.ucp_request_free(request);
 }
 
 static void bfs_add_name(char *text, size_t bytes, const char *name, size_t length)
@@ -83,8 +83,8 @@ static void bfs_add_name(char *text, size_t bytes, const char *name, size_t leng
 }
 
 /*
- * UCX 1.13 tells the lanes of an endpoint only in print: "lane[0]:  4:posix/memory.0 md[3] -> …". A lane without a purpose
- * behind the arrow (am, rma, …) carries nothing and is left out.
+ * UCX 1.13 tells the lanes of an endpoint only in print: "lane[0]:  2:tcp/eth0.0 md[1] -> …". A lane without a purpose
+ * behind the arrow (am, rma_bw, …) carries nothing and is left out.
  */
 void bfs_ep_transport(ucp_ep_h ep, char *text, size_t bytes)
 {
@@ -94,7 +94,7 @@ void bfs_ep_transport(ucp_ep_h ep, char *text, size_t bytes)
     FILE *stream = open_memstream(&print, &size);
     if (stream == NULL)
         return;
-    ucp_ep_print_info(ep, stream);
+    ucx.ucp_ep_print_info(ep, stream);
     fclose(stream);
     for (char *line = strtok_r(print, "\n", &save); line != NULL; line = strtok_r(NULL, "\n", &save)) {
         char *lane = strstr(line, "lane[");

@@ -55,18 +55,11 @@ func clientChild() {
 
 // Trap: a killed server must not leave its clients waiting for ever.
 func TestServerKilledInTheMiddle(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		env  string
-	}{{"shared memory", ""}, {"shared memory without cma", "UCX_TLS=posix,self,tcp"}, {"tcp", "UCX_TLS=tcp"}} {
-		t.Run(c.name, func(t *testing.T) {
-			s := startServer(t, c.env)
-			cl := connect(t, newTransport(t, Config{Transports: strings.TrimPrefix(c.env, "UCX_TLS=")}), s.target())
-			killWhileWorking(t, s, cl)
-			if cl.link.Alive() {
-				t.Error("the link is still alive")
-			}
-		})
+	s := startServer(t)
+	c := connect(t, newTransport(t, Config{}), s.target())
+	killWhileWorking(t, s, c)
+	if c.link.Alive() {
+		t.Error("the link is still alive")
 	}
 }
 
@@ -111,7 +104,7 @@ func killWhileWorking(t *testing.T, s *server, c *client) {
 	}
 }
 
-// A server that is started again is reached by a new Dial, over shared memory, from the same Transport.
+// A server that is started again is reached by a new Dial from the same Transport.
 func TestServerRestarted(t *testing.T) {
 	first := startServer(t)
 	c := connect(t, newTransport(t, Config{}), first.target())
@@ -130,9 +123,6 @@ func TestServerRestarted(t *testing.T) {
 		})
 		c.link.Close()
 		c = connect(t, c.tr, next.target())
-		if got := c.link.Info().Transport; strings.Contains(got, "tcp") || got == "" {
-			t.Errorf("after the restart UCX uses %q", got)
-		}
 		bySocket = connect(t, c.tr, rpc.Target{Socket: next.socket})
 		out := c.memory(1 << 20)
 		for _, cl := range []*client{c, bySocket} {
@@ -191,9 +181,6 @@ func TestClientsKilled(t *testing.T) {
 		s.reach(tr).link.Close()
 		child := exec.Command(os.Args[0])
 		child.Env = append(os.Environ(), childEnv+"=client", "BENCHFS_UCX_TEST_WORKER="+hex.EncodeToString(s.target().Worker))
-		if i == 2 {
-			child.Env = append(child.Env, "UCX_TLS=tcp")
-		}
 		child.Stderr = os.Stderr
 		out, err := child.StdoutPipe()
 		if err != nil {

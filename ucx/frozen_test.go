@@ -17,6 +17,10 @@ func TestServerFrozen(t *testing.T) {
 	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(s.cmd.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+		t.Fatalf("the server does not stop: %v, %v", status, err)
+	}
 	for _, payload := range [][]byte{nil, out} {
 		if _, _, err := c.do(50*time.Millisecond, msgWrite, nil, payload, nil); err == nil {
 			t.Fatal("a frozen server answers")

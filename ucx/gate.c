@@ -27,27 +27,20 @@ enum {
 /* What a caller says, and what every answer begins with; in an answer u32 at 8 is the length of the address behind it. */
 static const uint8_t bfs_gate_words[BFS_GATE_WORDS] = "BFSGATE\1\0\0\0\0\0\0\0";
 
-/* What callers are told. One that was replaced is kept for those who are being told it. */
-typedef struct bfs_answer {
-    struct bfs_answer *before;
-    uint32_t           bytes;
-    uint8_t            text[]; /* BFS_GATE_WORDS, then the worker address */
-} bfs_answer;
-
 typedef struct bfs_caller {
-    int         fd; /* −1: free */
-    int64_t     since;
-    bfs_answer *answer;
-    uint32_t    got, sent;
-    uint8_t     words[BFS_GATE_WORDS];
+    int      fd; /* −1: free */
+    int64_t  since;
+    uint32_t got, sent;
+    uint8_t  words[BFS_GATE_WORDS];
 } bfs_caller;
 
 struct bfs_gate {
-    int         listen_fd, stop_fd;
-    pthread_t   thread;
-    bfs_answer *answer;            /* atomic: the latest */
-    uint64_t    answered, refused; /* atomic */
-    bfs_caller  callers[BFS_GATE_CALLERS];
+    int        listen_fd, stop_fd;
+    pthread_t  thread;
+    uint8_t   *answer; /* bfs_gate_words, then the worker address */
+    uint32_t   answer_bytes;
+    uint64_t   answered, refused; /* atomic */
+    bfs_caller callers[BFS_GATE_CALLERS];
 };
 
 static void bfs_hang_up(bfs_gate *gate, bfs_caller *caller, int served)
@@ -74,8 +67,7 @@ static void bfs_gate_accept(bfs_gate *gate)
     }
     if (seat->fd >= 0)
         bfs_hang_up(gate, seat, 0);
-    bfs_answer *answer = __atomic_load_n(&gate->answer, __ATOMIC_ACQUIRE);
-    *seat              = (bfs_caller){.fd = fd, .since = bfs_now(), .answer = answer};
+    *seat = (bfs_caller){.fd = fd, .since = bfs_now()};
 }
 
 /* The caller's socket is ready, one way or the other. */
@@ -94,13 +86,12 @@ static void bfs_gate_serve(bfs_gate *gate, bfs_caller *caller)
         if (caller->got < BFS_GATE_WORDS)
             return;
     }
-    const bfs_answer *answer = caller->answer;
-    ssize_t           n = send(caller->fd, answer->text + caller->sent, answer->bytes - caller->sent, MSG_NOSIGNAL);
+    ssize_t n = send(caller->fd, gate->answer + caller->sent, gate->answer_bytes - caller->sent, MSG_NOSIGNAL);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n > 0)
         caller->sent += (uint32_t)n;
-    if (n <= 0 || caller->sent == answer->bytes)
+    if (n <= 0 || caller->sent == gate->answer_bytes)
         bfs_hang_up(gate, caller, n > 0);
 }
 
@@ -173,26 +164,20 @@ static void bfs_gate_free(bfs_gate *gate)
         close(gate->listen_fd);
     if (gate->stop_fd >= 0)
         close(gate->stop_fd);
-    while (gate->answer != NULL) {
-        bfs_answer *before = gate->answer->before;
-        free(gate->answer);
-        gate->answer = before;
-    }
+    free(gate->answer);
     free(gate);
 }
 
-/* What callers are told from now on; while the gate is open only the shard's thread calls this. → 0, or −1 without memory. */
-int bfs_gate_answer(bfs_gate *gate, const uint8_t *worker, uint32_t worker_bytes)
+/* What callers are told. → 0, or −1 without memory. */
+static int bfs_gate_answer(bfs_gate *gate, const uint8_t *worker, uint32_t worker_bytes)
 {
-    bfs_answer *answer = malloc(sizeof(*answer) + BFS_GATE_WORDS + worker_bytes);
-    if (answer == NULL)
+    gate->answer_bytes = BFS_GATE_WORDS + worker_bytes;
+    gate->answer       = malloc(gate->answer_bytes);
+    if (gate->answer == NULL)
         return -1;
-    answer->before = gate->answer;
-    answer->bytes  = BFS_GATE_WORDS + worker_bytes;
-    memcpy(answer->text, bfs_gate_words, BFS_GATE_WORDS);
-    bfs_put32(answer->text + 8, worker_bytes);
-    memcpy(answer->text + BFS_GATE_WORDS, worker, worker_bytes);
-    __atomic_store_n(&gate->answer, answer, __ATOMIC_RELEASE);
+    memcpy(gate->answer, bfs_gate_words, BFS_GATE_WORDS);
+    bfs_put32(gate->answer + 8, worker_bytes);
+    memcpy(gate->answer + BFS_GATE_WORDS, worker, worker_bytes);
     return 0;
 }
 

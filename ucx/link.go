@@ -35,8 +35,7 @@ func (l *Link) Info() rpc.LinkInfo { return l.info }
 // Alive implements rpc.Link.
 func (l *Link) Alive() bool {
 	return !l.closed.Load() && !retired(l.c.client) &&
-		atomic.LoadInt32((*int32)(unsafe.Pointer(&l.c.failed))) == C.UCS_OK &&
-		atomic.LoadInt32((*int32)(unsafe.Pointer(&l.c.moved))) == 0
+		atomic.LoadInt32((*int32)(unsafe.Pointer(&l.c.failed))) == C.UCS_OK
 }
 
 // Close implements rpc.Link. It does not wait for the peer. Calls in flight on the link fail with a *rpc.ConnectionError.
@@ -51,7 +50,11 @@ func retired(client *C.bfs_client) bool {
 	return atomic.LoadInt32((*int32)(unsafe.Pointer(&client.retired))) != 0
 }
 
-// Dial implements rpc.Transport: by worker address (as ShardLoop.Address gives it) where the target has one, else
+func stale(client *C.bfs_client) bool {
+	return atomic.LoadInt32((*int32)(unsafe.Pointer(&client.stale))) != 0
+}
+
+// Dial implements rpc.Transport: by worker address (as Server.Address gives it) where the target has one, else
 // by "host:port", where it asks for that address. It returns when the peer can be reached, or by ctx's deadline.
 func (t *Transport) Dial(ctx context.Context, target rpc.Target) (rpc.Link, error) {
 	remote := remoteName(target)
@@ -88,7 +91,7 @@ func (t *Transport) Dial(ctx context.Context, target rpc.Target) (rpc.Link, erro
 func (l *Link) connect(ctx context.Context, deadline time.Time) error {
 	stop := context.AfterFunc(ctx, func() { C.bfs_link_abort(l.c) })
 	defer stop()
-	outcome, status, err := l.operate(deadline, func(k *C.bfs_call) { k.kind = C.BFS_CALL_FLUSH })
+	outcome, status, err := l.flush(deadline)
 	switch {
 	case err != nil:
 		return err
@@ -100,8 +103,8 @@ func (l *Link) connect(ctx context.Context, deadline time.Time) error {
 	return callError(outcome, status, l.info.Remote)
 }
 
-// operate runs one operation that is not a request.
-func (l *Link) operate(deadline time.Time, fill func(k *C.bfs_call)) (outcome, status int, err error) {
+// flush waits until UCX has done all that the endpoint has to do (ucp_ep_flush_nbx).
+func (l *Link) flush(deadline time.Time) (outcome, status int, err error) {
 	c := l.transport.NewCall()
 	defer l.transport.FreeCall(c)
 	k := c.Impl.(*call)
@@ -111,9 +114,8 @@ func (l *Link) operate(deadline time.Time, fill func(k *C.bfs_call)) (outcome, s
 	if err := k.attach(l); err != nil {
 		return 0, 0, err
 	}
-	k.c.link, k.c.next = l.c, nil
+	k.c.link, k.c.next, k.c.kind = l.c, nil, C.BFS_CALL_FLUSH
 	k.c.out, k.c.in, k.c.out_bytes, k.c.in_bytes = nil, nil, 0, 0
-	fill(k.c)
 	C.bfs_run(l.c.client, k.c, C.int64_t(max(time.Until(deadline), 1)))
 	outcome, status = int(k.c.outcome), int(k.c.status)
 	if k.c.state == C.BFS_ZOMBIE {

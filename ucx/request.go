@@ -57,7 +57,7 @@ func (s *Server) newPeer(c *C.bfs_peer) {
 type request struct {
 	rpc.Request
 	server *Server
-	c    *C.bfs_req
+	c      *C.bfs_req
 }
 
 func (s *Server) requestAt(index int) *request {

@@ -1,10 +1,10 @@
 /*
  * How a thread sees its calls to their end.
  *
- * Any number of threads may be in bfs_run. One at a time drives: it holds the lock, makes progress for all, and lets
- * others in between two polls. The rest wait on a futex; the driver that leaves wakes the next. A driver that sleeps on
- * the worker's event descriptor holds neither the lock nor the driver's seat: who comes then drives, and wakes the sleeper
- * when it leaves, because it may have taken the event that the sleeper was armed for.
+ * Any number of threads may be in bfs_run. One at a time drives: it holds the lock, makes progress for all, and lets others in
+ * between two polls. With nothing to do, one sleeps on the worker's event descriptor, the sleeper, and the others sleep on a futex each.
+ * Whoever comes meanwhile posts its calls, drives, arms the worker anew, and then sleeps as well: the sleeper hears of its replies. A thread
+ * whose calls are over is woken by the driver; one that leaves wakes another, which drives then, and becomes the sleeper.
  *
  * UCX 1.13 cannot cancel an active message, so a call past its deadline is led out in steps: see bfs_expire.
  */
@@ -63,8 +63,8 @@ void bfs_group_wake(bfs_client *client, bfs_group *group)
 {
     if (!group->queued)
         return;
-    if (group->polling) {
-        ucp_worker_signal(client->worker.ucp);
+    if (group == client->sleeper) {
+        bfs_kick(client->kick_fd);
         return;
     }
     __atomic_store_n(&group->word, 1, __ATOMIC_RELEASE);
@@ -78,44 +78,6 @@ int64_t bfs_deadline(bfs_group *group)
         group->deadline = group->budget > INT64_MAX - now ? INT64_MAX : now + group->budget;
     }
     return group->deadline;
-}
-
-/* ---- looking around ---- */
-
-/* Fails the links whose server, on this host, is dead, and notes how those of this worker write, or wrote, into our queues. */
-static void bfs_bury_dead(bfs_client *client)
-{
-    for (bfs_link *link = client->links; link != NULL; link = link->next) {
-        if (link->closed)
-            continue;
-        client->writers |= link->shared;
-        if (link->visible && bfs_identity_dead(&link->remote))
-            bfs_link_failed(client, link, UCS_ERR_CONNECTION_RESET);
-    }
-    if (client->doomed)
-        bfs_progress(client);
-}
-
-/*
- * A waiting thread looks around: do the servers of this host live, and is our own queue sound? One that dies, or is stopped, while it writes
- * to us leaves the queue stuck, as renew.c tells.
- */
-static void bfs_look_around(bfs_client *client)
-{
-    if (client->retired)
-        return;
-    bfs_probes *probes = &client->probes;
-    bfs_bury_dead(client);
-    if (client->retired || client->writers == 0)
-        return;
-    if (ucp_worker_arm(client->worker.ucp) == UCS_OK) {
-        if (bfs_probes_under_way(probes))
-            bfs_probes_close(probes); /* they are needed once in a blue moon */
-    } else if (bfs_probes_lost(probes, &client->worker)) {
-        bfs_give_worker_up(client);
-    } else if (!bfs_probes_under_way(probes) && bfs_now() - probes->sent_at >= BFS_STUCK_NS) {
-        bfs_probes_send(probes, client->writers, &client->worker);
-    }
 }
 
 /* ---- the end of calls that do not end by themselves ---- */
@@ -153,7 +115,6 @@ static void bfs_time_out(bfs_client *client, bfs_call *call)
  */
 static void bfs_expire(bfs_client *client, bfs_group *group)
 {
-    bfs_look_around(client);
     for (bfs_call *call = group->first; call != NULL; call = call->next) {
         if (call->state != BFS_ACTIVE)
             continue;
@@ -172,92 +133,76 @@ static void bfs_expire(bfs_client *client, bfs_group *group)
 
 /* ---- waiting ---- */
 
-/* How long a sleeper sleeps before it looks around. Links whose server can be seen to die are looked at often. */
+/* How long a sleeper sleeps before it looks around. */
 static int64_t bfs_nap(bfs_group *group)
 {
     int64_t left = bfs_deadline(group) - bfs_now();
-    return left < BFS_LIVENESS_NS ? (left > 0 ? left : 0) : BFS_LIVENESS_NS;
+    return left < BFS_LOOK_NS ? left : BFS_LOOK_NS;
 }
 
+/* Sleeps until the calls are over, or there is nobody else who would see to them. */
 static void bfs_follow(bfs_client *client, bfs_group *group)
 {
     group->word = 0;
     bfs_enqueue(client, group);
     int64_t nap = bfs_nap(group);
     bfs_unlock(client);
-    for (int i = 0; i < 100 && __atomic_load_n(&group->word, __ATOMIC_ACQUIRE) == 0; i++)
-        bfs_relax();
-    if (__atomic_load_n(&group->word, __ATOMIC_ACQUIRE) == 0)
-        bfs_futex_wait(&group->word, 0, nap);
+    bfs_futex_wait(&group->word, 0, nap);
     bfs_lock(client);
     bfs_dequeue(client, group);
-    if (group->word == 0)
-        bfs_look_around(client);
 }
 
+/* Sleeps until something has happened at the worker, or the sleeper is woken by another thread. */
 static void bfs_sleep(bfs_client *client, bfs_group *group)
 {
-    if (ucp_worker_arm(client->worker.ucp) != UCS_OK) /* something has happened meanwhile: poll on */
+    if (ucx.ucp_worker_arm(client->worker.ucp) != UCS_OK) /* it has happened already */
         return;
-    client->stats.driver_sleeps++;
-    group->polling = 1;
+    if (client->sleeper != NULL) {
+        bfs_follow(client, group);
+        return;
+    }
+    client->stats.sleeps++;
+    client->sleeper = group;
     bfs_enqueue(client, group);
     int64_t nap = bfs_nap(group);
     bfs_unlock(client);
-    int event = bfs_poll_fd(client->worker.event_fd, nap);
+    bfs_poll_fds(client->worker.event_fd, client->kick_fd, nap);
     bfs_lock(client);
     bfs_dequeue(client, group);
-    group->polling = 0;
-    if (!event)
-        bfs_look_around(client);
+    client->sleeper = NULL;
 }
 
-/*
- * Looks after the servers now and then, for a driver that never comes to sleep: what a dead process has left in a worker's
- * queue keeps it from being armed for ever. → whether the deadline has passed.
- */
-static int bfs_look(bfs_client *client, bfs_group *group, int64_t now)
-{
-    if (group->look != 0 && now >= group->look)
-        bfs_look_around(client);
-    if (group->look == 0 || now >= group->look)
-        group->look = now + BFS_LIVENESS_NS;
-    return now >= bfs_deadline(group);
-}
-
+/* Makes progress until the calls are over, the deadline may have passed, or there has been nothing to do for a while and a sleep. */
 static void bfs_drive(bfs_client *client, bfs_group *group)
 {
-    bfs_waiter *waiter = &client->waiter;
-    client->driving    = 1;
-    waiter->idle       = 0;
+    uint32_t idle   = 0;
+    client->driving = 1;
     for (uint32_t polls = 1; group->pending > 0 && !client->retired; polls++) {
-        unsigned progress = bfs_progress(client);
+        idle = bfs_progress(client) != 0 ? 0 : idle + 1;
         if (group->pending == 0)
             break;
         if (__atomic_load_n(&client->want, __ATOMIC_RELAXED) != 0)
             bfs_let_in(client);
-        if (polls % 1024 == 0 && bfs_look(client, group, bfs_now()))
-            break;
-        if (progress != 0) {
-            waiter->idle = 0;
-            continue;
-        }
-        int step = bfs_waiter_next(waiter);
-        if (step == BFS_SPIN) {
-            bfs_relax();
-        } else if (step == BFS_YIELD) {
-            bfs_unlock(client);
-            int64_t now = bfs_yield(waiter);
-            bfs_lock(client);
-            if (bfs_look(client, group, now))
-                break;
-        } else {
+        if (idle > client->spin) {
             client->driving = 0;
             bfs_sleep(client, group);
             return;
         }
+        if (polls % BFS_CLOCK_POLLS == 0 && bfs_now() >= bfs_deadline(group))
+            break;
     }
     client->driving = 0;
+}
+
+/* A thread leaves, which may have taken the event that the sleeper waits for. */
+static void bfs_hand_over(bfs_client *client)
+{
+    if (client->driving || client->waiting == NULL)
+        return;
+    if (client->sleeper == NULL)
+        bfs_group_wake(client, client->waiting);
+    else if (client->retired || ucx.ucp_worker_arm(client->worker.ucp) != UCS_OK)
+        bfs_group_wake(client, client->sleeper);
 }
 
 void bfs_run(bfs_client *client, bfs_call *first, int64_t budget_ns)
@@ -280,7 +225,6 @@ void bfs_run(bfs_client *client, bfs_call *first, int64_t budget_ns)
             bfs_drive(client, &group);
     }
     client->runners--;
-    if (!client->driving && client->waiting != NULL)
-        bfs_group_wake(client, client->waiting);
+    bfs_hand_over(client);
     bfs_unlock(client);
 }

@@ -27,7 +27,7 @@ static unsigned bfs_server_progress(bfs_server *server)
 {
     unsigned total = 0;
     for (int i = 0; i < BFS_BATCH && server->event_count < BFS_BATCH; i++) {
-        unsigned progress = ucp_worker_progress(server->port->worker.ucp);
+        unsigned progress = ucx.ucp_worker_progress(server->worker.ucp);
         if (progress == 0)
             break;
         total += progress;
@@ -55,7 +55,8 @@ int bfs_server_poll(bfs_server *server, uint32_t polls)
 
 int bfs_server_arm(bfs_server *server)
 {
-    return server->event_count == 0 && ucp_worker_arm(server->port->worker.ucp) == UCS_OK;
+    return bfs_server_progress(server) == 0 && server->event_count == 0 &&
+           ucx.ucp_worker_arm(server->worker.ucp) == UCS_OK;
 }
 
 static int bfs_replies_pending(bfs_server *server)
@@ -73,28 +74,28 @@ void bfs_server_drain(bfs_server *server, int64_t budget_ns)
     bfs_server_flush(server);
     int64_t end = bfs_now() + budget_ns;
     while (bfs_replies_pending(server) && bfs_now() < end)
-        bfs_ports_progress(server);
+        ucx.ucp_worker_progress(server->worker.ucp);
 }
 
 /* ---- life ---- */
 
-bfs_server *bfs_server_open(bfs_context *context, uint64_t rendezvous_bytes, uint64_t rendezvous_tcp_bytes,
-                            int *status)
+bfs_server *bfs_server_open(bfs_context *context, uint64_t rendezvous_bytes, uint64_t rendezvous_tcp_bytes, int *status)
 {
     bfs_server *server = calloc(1, sizeof(*server));
     *status            = UCS_ERR_NO_MEMORY;
     if (server == NULL)
         return NULL;
-    ucs_status_t opened;
-    server->context = context;
-    server->port    = bfs_port_open(server, &opened);
-    *status         = opened;
-    if (server->port == NULL) {
+    *status = bfs_worker_open(&server->worker, context, UCS_THREAD_MODE_SERIALIZED);
+    if (*status == UCS_OK) {
+        *status = bfs_am_serve(server);
+        if (*status != UCS_OK)
+            bfs_worker_close(&server->worker);
+    }
+    if (*status != UCS_OK) {
         free(server);
         return NULL;
     }
     server->outbox_end           = &server->outbox;
-    server->next_look            = bfs_now() + BFS_LOOK_NS;
     server->rendezvous_bytes     = rendezvous_bytes;
     server->rendezvous_tcp_bytes = rendezvous_tcp_bytes;
     return server;
@@ -107,7 +108,7 @@ int bfs_server_listen(bfs_server *server, const struct sockaddr_storage *address
     int                     err = EBUSY;
     if (server->gate != NULL)
         return err;
-    const bfs_worker *worker = &server->port->worker;
+    const bfs_worker *worker = &server->worker;
     server->gate             = bfs_gate_open(address, bytes, worker->address, worker->address_bytes, &used, &err);
     return server->gate == NULL || bfs_socket_text(&used, actual, actual_bytes) == 0 ? err : EINVAL;
 }
@@ -119,17 +120,11 @@ void bfs_server_close(bfs_server *server)
     for (uint32_t i = 0; i < server->req_count; i++) {
         bfs_req *req = server->reqs[i];
         if (req->data_state == BFS_DATA_EAGER || req->data_state == BFS_DATA_WAITS)
-            ucp_am_data_release(req->port->worker.ucp, req->data);
+            ucx.ucp_am_data_release(server->worker.ucp, req->data);
         req->data_state = BFS_DATA_NONE;
     }
     bfs_conn_close_all(server);
-    bfs_probes_close(&server->probes);
-    while (server->old != NULL) {
-        bfs_port *port = server->old;
-        server->old    = port->next;
-        bfs_port_close(port);
-    }
-    bfs_port_close(server->port);
+    bfs_worker_close(&server->worker);
     for (uint32_t i = 0; i < server->req_count; i++) {
         free(server->reqs[i]->hello);
         free(server->reqs[i]);

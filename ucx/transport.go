@@ -26,7 +26,6 @@ type Transport struct {
 	mu      sync.Mutex
 	workers *workers // the last one is in use; those before it were given up
 	free    []*rpc.Call
-	address []byte
 	closed  bool
 }
 
@@ -55,42 +54,34 @@ type call struct {
 
 // NewTransport starts a worker.
 func (c *Context) NewTransport() (*Transport, error) {
-	t := c.NewIdleTransport()
+	t := &Transport{context: c, workers: &workers{}}
+	runtime.AddCleanup(t, (*workers).free, t.workers)
 	if err := t.startLocked(); err != nil {
 		return nil, err
 	}
 	return t, nil
 }
 
-// NewIdleTransport is a Transport whose worker starts with its first link: a worker costs milliseconds and descriptors, and many
-// programs need one only.
-func (c *Context) NewIdleTransport() *Transport {
-	t := &Transport{context: c, workers: &workers{}}
-	runtime.AddCleanup(t, (*workers).free, t.workers)
-	return t
-}
-
 func (t *Transport) startLocked() error {
 	var status C.int
 	o := t.context.config
 	client := C.bfs_client_open(t.context.c, C.uint64_t(o.RendezvousBytes), C.uint64_t(o.RendezvousTCPBytes),
-		C.uint32_t(o.SpinPolls), C.uint32_t(o.YieldPolls), &status)
+		C.uint32_t(o.SpinPolls), &status)
 	if client == nil {
 		return &rpc.TransportError{Remote: "UCX", Reason: statusText(int(status))}
 	}
 	t.workers.list = append(t.workers.list, client)
-	t.address = C.GoBytes(unsafe.Pointer(client.worker.address), C.int(client.worker.address_bytes))
 	return nil
 }
 
-// current is the worker for a new link: a fresh one if the last was given up.
+// current is the worker for a new link: a fresh one if the last was given up, or is stale.
 func (t *Transport) current() (*C.bfs_client, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
 		return nil, &rpc.TransportError{Remote: "UCX", Reason: "the transport is closed"}
 	}
-	if n := len(t.workers.list); n == 0 || retired(t.workers.list[n-1]) {
+	if last := t.workers.list[len(t.workers.list)-1]; retired(last) || stale(last) {
 		for _, client := range t.workers.list {
 			C.bfs_client_bury(client)
 		}
@@ -103,14 +94,6 @@ func (t *Transport) current() (*C.bfs_client, error) {
 
 // Name is "ucx".
 func (t *Transport) Name() string { return "ucx" }
-
-// Address is what a Hello carries: who this process is and how its worker is reached. The transport of the link that the
-// Hello leaves by completes it.
-func (t *Transport) Address() []byte {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.address
-}
 
 // NewCall takes a Call from the free list. Its Body has room for rpc.MaxBody bytes of C memory.
 func (t *Transport) NewCall() *rpc.Call {
@@ -226,10 +209,9 @@ func (t *Transport) prepare(c *rpc.Call, link *Link, budget int64) (*C.bfs_call,
 			return nil, err
 		}
 	}
-	out := c.Out
 	k.c.link, k.c.next, k.c.kind = link.c, nil, C.BFS_CALL_RPC
-	k.c.out, k.c.out_bytes = pointer(out), C.uint64_t(len(out))
-	if c.Header.Type == rpc.MsgHello { // the payload is the transport's: see bfs_link_new
+	k.c.out, k.c.out_bytes = pointer(c.Out), C.uint64_t(len(c.Out))
+	if c.Header.Type == rpc.MsgHello { // its payload tells the server how this link is answered
 		k.c.out, k.c.out_bytes = unsafe.Pointer(link.c.hello), C.uint64_t(link.c.hello_bytes)
 	}
 	k.c.in, k.c.in_bytes = pointer(c.In), C.uint64_t(len(c.In))
@@ -310,17 +292,6 @@ func (t *Transport) Alloc(bytes int) ([]byte, error) {
 // Free gives back what Alloc returned (the same slice, or one with the same beginning).
 func (t *Transport) Free(memory []byte) { C.free(pointer(memory)) }
 
-var _ rpc.Registrar = (*Transport)(nil)
-
-// Register implements rpc.Registrar: transfers to and from the memory find it registered with the devices already (ucp_mem_map).
-func (t *Transport) Register(memory []byte) (release func() error, err error) {
-	m, err := t.context.Register(memory)
-	if err != nil {
-		return nil, err
-	}
-	return m.Close, nil
-}
-
 // TransportStats are the counters of a Transport since it was made.
 type TransportStats struct {
 	Calls       uint64 `json:"calls"`
@@ -345,7 +316,7 @@ func (t *Transport) Stats() TransportStats {
 		sum.LateReplies += uint64(s.late_replies)
 		sum.BadReplies += uint64(s.bad_replies)
 		sum.Abandoned += uint64(s.abandoned)
-		sum.Sleeps += uint64(s.driver_sleeps)
+		sum.Sleeps += uint64(s.sleeps)
 	}
 	return sum
 }

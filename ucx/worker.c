@@ -9,19 +9,17 @@ static ucs_status_t bfs_worker_address(bfs_worker *worker)
 {
     ucp_address_t *address;
     size_t         bytes;
-    ucs_status_t   status = ucp_worker_get_address(worker->ucp, &address, &bytes);
+    ucs_status_t   status = ucx.ucp_worker_get_address(worker->ucp, &address, &bytes);
     if (status != UCS_OK)
         return status;
-    bfs_identity id;
-    bfs_identity_self(&id);
-    id.address_bytes      = (uint32_t)bytes;
-    worker->address_bytes = (uint32_t)(sizeof(id) + bytes);
+    bfs_address front     = {.magic = BFS_ADDRESS_MAGIC, .bytes = (uint32_t)bytes};
+    worker->address_bytes = (uint32_t)(sizeof(front) + bytes);
     worker->address       = malloc(worker->address_bytes);
     if (worker->address != NULL) {
-        memcpy(worker->address, &id, sizeof(id));
-        memcpy(worker->address + sizeof(id), address, bytes);
+        memcpy(worker->address, &front, sizeof(front));
+        memcpy(worker->address + sizeof(front), address, bytes);
     }
-    ucp_worker_release_address(worker->ucp, address);
+    ucx.ucp_worker_release_address(worker->ucp, address);
     return worker->address != NULL ? UCS_OK : UCS_ERR_NO_MEMORY;
 }
 
@@ -33,18 +31,18 @@ ucs_status_t bfs_worker_open(bfs_worker *worker, bfs_context *context, ucs_threa
     };
     memset(worker, 0, sizeof(*worker));
     pthread_mutex_lock(&context->opening);
-    ucs_status_t status = ucp_worker_create(context->ucp, &params, &worker->ucp);
+    ucs_status_t status = ucx.ucp_worker_create(context->ucp, &params, &worker->ucp);
     pthread_mutex_unlock(&context->opening);
     if (status != UCS_OK) {
         worker->ucp = NULL;
         return status;
     }
     ucp_worker_attr_t attr = {.field_mask = UCP_WORKER_ATTR_FIELD_MAX_AM_HEADER};
-    status                 = ucp_worker_query(worker->ucp, &attr);
-    if (status == UCS_OK && attr.max_am_header < BFS_FRAME_BYTES + sizeof(uint64_t))
+    status                 = ucx.ucp_worker_query(worker->ucp, &attr);
+    if (status == UCS_OK && attr.max_am_header < BFS_FRAME_BYTES)
         status = UCS_ERR_UNSUPPORTED;
     if (status == UCS_OK)
-        status = ucp_worker_get_efd(worker->ucp, &worker->event_fd);
+        status = ucx.ucp_worker_get_efd(worker->ucp, &worker->event_fd);
     if (status == UCS_OK)
         status = bfs_worker_address(worker);
     if (status != UCS_OK)
@@ -63,12 +61,12 @@ ucs_status_t bfs_worker_handle(bfs_worker *worker, unsigned am, ucp_am_recv_call
         .cb    = callback,
         .arg   = arg,
     };
-    return ucp_worker_set_am_recv_handler(worker->ucp, &param);
+    return ucx.ucp_worker_set_am_recv_handler(worker->ucp, &param);
 }
 
 void bfs_worker_close(bfs_worker *worker)
 {
-    ucp_worker_destroy(worker->ucp);
+    ucx.ucp_worker_destroy(worker->ucp);
     free(worker->address);
     worker->address = NULL;
     worker->ucp     = NULL;

@@ -16,7 +16,6 @@ import (
 
 	"github.com/benchfs/benchfs/config"
 	"github.com/benchfs/benchfs/internal/compose"
-	_ "github.com/benchfs/benchfs/ucx/slack"
 )
 
 func main() {

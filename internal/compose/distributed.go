@@ -79,7 +79,6 @@ func ucxConfig(cfg *config.Config) ucx.Config {
 		RendezvousBytes:    uint64(cfg.UCX.Rendezvous),
 		RendezvousTCPBytes: uint64(cfg.UCX.Rendezvous),
 		SpinPolls:          uint32(cfg.UCX.Spin),
-		YieldPolls:         uint32(cfg.UCX.Yield),
 	}
 }
 

@@ -332,7 +332,7 @@ func TestDebianPackage(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("make dist: %v\n%s", err, out)
 	}
-	says(t, shell(t, dir, "dpkg-deb -f *.deb Depends | grep -o 'libucx0 (>= [0-9.]*'"), "libucx0 (>= 1.13.1")
+	says(t, shell(t, dir, "dpkg-deb -f *.deb Depends | grep -o 'libucx0 (>= [0-9.]*'"), "libucx0 (>= 1.13")
 	shell(t, dir, "mkdir -p root/var/lib/dpkg/updates root/var/lib/dpkg/info; : >root/var/lib/dpkg/status; dpkg --root=$PWD/root --force-depends --force-not-root -i *.deb")
 	out := shell(t, dir, `cd root; md5sum --quiet -c var/lib/dpkg/info/benchfs.md5sums
 		test -z "$(find usr/lib -name '*.so*' -type f -perm /111)"; for lib in usr/lib/*/libbenchfs*.so; do test -z "$(readelf -SW $lib | grep '[.]symtab')"; done
