@@ -61,7 +61,7 @@ search() {
     local at=$1 model=$2 begin
     shift 2
     mkdir -p "$at"
-    cp "$MODELS/$model.pml" "$MODELS"/*.inc "$at"
+    cp "$MODELS/$model.pml" "$MODELS"/*.pmi "$at"
     begin=$(date +%s.%N)
     (
         cd "$at" || exit 2
