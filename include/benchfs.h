@@ -521,11 +521,11 @@ BENCHFS_API int benchfs_waitall(int count, int requests[], ssize_t results[]);
 BENCHFS_API int benchfs_cancel(int request);
 
 /*
- * Allocate zeroed memory that is registered with the network: a transfer to or from it need not register
- * anything. It begins on a page boundary, of 2 MiB and more on one of 2 MiB, for huge pages. NULL: it could not be
- * had, benchfs_last_error tells why.
+ * Allocate zeroed memory for transfers: its pages are there, and it stays where it is, so that the network
+ * registers it once, with the first transfer. It begins on a page boundary, of 2 MiB and more on one of 2 MiB, for
+ * huge pages. NULL: it could not be had, benchfs_last_error tells why.
  *
- * Owns:       the caller, until benchfs_mem_free. benchfs_finalize ends the registration and leaves the memory.
+ * Owns:       the caller, until benchfs_mem_free; benchfs_finalize leaves it.
  * Threads:    any.
  * Blocks:     no.
  * After fork: -ECHILD. The result is NULL.

@@ -426,7 +426,7 @@ def waitall(requests: Iterable[Request]) -> list[int]:
 
 
 def alloc(size: int) -> "ctypes.Array[c_char]":
-    """Zeroed memory that is registered with the network, as an object with the buffer interface (numpy.frombuffer, memoryview).
+    """Zeroed memory for transfers, whose pages are there, as an object with the buffer interface (numpy.frombuffer, memoryview).
     It is freed with the last reference."""
     address = lib.benchfs_mem_alloc(size)
     if not address:

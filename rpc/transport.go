@@ -51,12 +51,6 @@ type Transport interface {
 	Close() error
 }
 
-// Registrar is a Transport that moves memory faster which it was told of before.
-type Registrar interface {
-	// Register announces memory, which must not lie in the Go heap, until release is called. That must be before Close.
-	Register(memory []byte) (release func() error, err error)
-}
-
 // Link is one connected peer of one Transport.
 type Link interface {
 	Info() LinkInfo

@@ -231,7 +231,6 @@ func (l *Library) end(s *session) (open int, err error) {
 	if !waitUntil(s, func() bool { return s.objects.Load() == 0 }) {
 		return open, errBroken("finalize", "")
 	}
-	l.memory.deregister()
 	_, closeErr := s.client.Close(background)
 	if err == nil {
 		err = closeErr

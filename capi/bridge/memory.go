@@ -17,15 +17,11 @@ const hugePage = 2 << 20
 // memoryTable is the memory that MemAlloc has handed out. It outlives sessions, so that the application can free it when it likes.
 type memoryTable struct {
 	mu     sync.Mutex
-	pieces map[uintptr]*memoryPiece // by the address that the application knows
+	mappings map[uintptr][]byte // by the address that the application knows
 }
 
-type memoryPiece struct {
-	mapping []byte
-	release func() error // nil once the session that it was registered with has ended
-}
-
-// MemAlloc allocates zeroed memory, registers it with the session's network, and puts its address at where.
+// MemAlloc allocates zeroed memory and puts its address at where: pages that are there, huge ones where the system has them, and that keep their address, so
+// that a network device gets to know them once.
 func (l *Library) MemAlloc(bytes uint64, where *unsafe.Pointer) int64 {
 	c, err := l.begin("mem_alloc")
 	if err != nil {
@@ -54,17 +50,12 @@ func (l *Library) MemAlloc(bytes uint64, where *unsafe.Pointer) int64 {
 		_ = unix.Munmap(mapping)
 		return l.fail(fserr.New("mem_alloc", "", syscall.ENOMEM, err))
 	}
-	release, err := c.s.client.Register(piece)
-	if err != nil {
-		_ = unix.Munmap(mapping)
-		return l.fail(err)
-	}
 	l.memory.mu.Lock()
 	defer l.memory.mu.Unlock()
-	if l.memory.pieces == nil {
-		l.memory.pieces = map[uintptr]*memoryPiece{}
+	if l.memory.mappings == nil {
+		l.memory.mappings = map[uintptr][]byte{}
 	}
-	l.memory.pieces[uintptr(unsafe.Pointer(&piece[0]))] = &memoryPiece{mapping: mapping, release: release}
+	l.memory.mappings[uintptr(unsafe.Pointer(&piece[0]))] = mapping
 	*where = unsafe.Pointer(&piece[0])
 	return 0
 }
@@ -73,29 +64,10 @@ func (l *Library) MemAlloc(bytes uint64, where *unsafe.Pointer) int64 {
 func (l *Library) MemFree(p unsafe.Pointer) int64 {
 	l.memory.mu.Lock()
 	defer l.memory.mu.Unlock()
-	piece := l.memory.pieces[uintptr(p)]
-	if piece == nil {
+	mapping := l.memory.mappings[uintptr(p)]
+	if mapping == nil {
 		return l.fail(fserr.New("mem_free", "", syscall.EINVAL, errors.New("not an address that benchfs_mem_alloc has returned")))
 	}
-	delete(l.memory.pieces, uintptr(p))
-	var err error
-	if piece.release != nil {
-		err = piece.release()
-	}
-	if unmapErr := unix.Munmap(piece.mapping); err == nil {
-		err = unmapErr
-	}
-	return l.done(err)
-}
-
-// deregister ends all registrations; the memory stays the application's. The session's network is about to be closed.
-func (t *memoryTable) deregister() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, piece := range t.pieces {
-		if piece.release != nil {
-			_ = piece.release()
-			piece.release = nil
-		}
-	}
+	delete(l.memory.mappings, uintptr(p))
+	return l.done(unix.Munmap(mapping))
 }

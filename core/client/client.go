@@ -207,19 +207,6 @@ func (c *Client) Alloc(n int) ([]byte, error) {
 // Free gives back what Alloc returned.
 func (c *Client) Free(memory []byte) { c.lanes[0].transport.Free(memory) }
 
-// Register makes transfers to and from a piece of memory, which must not lie in the Go heap, as fast as the transport can. release ends
-// that, before the pools' transports are closed.
-func (c *Client) Register(memory []byte) (release func() error, err error) {
-	registrar, ok := c.lanes[0].transport.(rpc.Registrar) // all lanes are of one network, whose devices they share
-	if !ok {
-		return func() error { return nil }, nil
-	}
-	if release, err = registrar.Register(memory); err != nil {
-		return nil, fserr.New("mem_alloc", "", fserr.Errno(err), err)
-	}
-	return release, nil
-}
-
 // Close closes the files that are still open and reports how many there were. The pools stay open. No other call may be
 // in progress.
 func (c *Client) Close(ctx context.Context) (stillOpen int, err error) {

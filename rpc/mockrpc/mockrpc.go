@@ -144,44 +144,6 @@ func (mr *MockTransportMockRecorder) Run(deadline, calls interface{}) *gomock.Ca
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Run", reflect.TypeOf((*MockTransport)(nil).Run), deadline, calls)
 }
 
-// MockRegistrar is a mock of Registrar interface.
-type MockRegistrar struct {
-	ctrl     *gomock.Controller
-	recorder *MockRegistrarMockRecorder
-}
-
-// MockRegistrarMockRecorder is the mock recorder for MockRegistrar.
-type MockRegistrarMockRecorder struct {
-	mock *MockRegistrar
-}
-
-// NewMockRegistrar creates a new mock instance.
-func NewMockRegistrar(ctrl *gomock.Controller) *MockRegistrar {
-	mock := &MockRegistrar{ctrl: ctrl}
-	mock.recorder = &MockRegistrarMockRecorder{mock}
-	return mock
-}
-
-// EXPECT returns an object that allows the caller to indicate expected use.
-func (m *MockRegistrar) EXPECT() *MockRegistrarMockRecorder {
-	return m.recorder
-}
-
-// Register mocks base method.
-func (m *MockRegistrar) Register(memory []byte) (func() error, error) {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Register", memory)
-	ret0, _ := ret[0].(func() error)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
-}
-
-// Register indicates an expected call of Register.
-func (mr *MockRegistrarMockRecorder) Register(memory interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Register", reflect.TypeOf((*MockRegistrar)(nil).Register), memory)
-}
-
 // MockLink is a mock of Link interface.
 type MockLink struct {
 	ctrl     *gomock.Controller
