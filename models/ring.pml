@@ -12,7 +12,7 @@
  * Bounds: the model must hold in each.
  * CONFIG -DCALLS0=1 -DCALLS1=1
  * CONFIG -DCALLS0=3 -DCALLS1=0
- * CONFIG -DCALLS0=2 -DCALLS1=1
+ * CONFIG LONG -DCALLS0=2 -DCALLS1=1
  *
  * Mutations: the model must fail with each of them, in one of these bounds.
  * MUTATION_F1: setting the bit of the lane is no fence
