@@ -25,12 +25,12 @@ static int near_connect(int fd, const char *path)
         return connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 ? 0 : errno;
     }
     const char *name = strrchr(path, '/');
-    char        dir[4096];
+    char dir[4096];
     if (name == NULL || (size_t)(name - path) >= sizeof(dir) || strlen(name) > 64)
         return ENAMETOOLONG;
     memcpy(dir, path, (size_t)(name - path));
     dir[name - path] = 0;
-    int at           = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int at = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (at < 0)
         return errno;
     snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d%s", at, name);
@@ -63,8 +63,8 @@ static int near_readable(int fd, int64_t budget)
         if (left <= 0)
             return ETIMEDOUT;
         struct timespec t = {.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
-        struct pollfd   p = {.fd = fd, .events = POLLIN};
-        int             n = ppoll(&p, 1, &t, NULL);
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        int n = ppoll(&p, 1, &t, NULL);
         if (n > 0)
             return 0;
         if (n < 0 && errno != EINTR)
@@ -76,9 +76,9 @@ static int near_receive(int fd, near_answer *answer, int *fds)
 {
     union {
         struct cmsghdr header;
-        char           space[CMSG_SPACE(NEAR_ANSWER_FDS * sizeof(int))];
+        char space[CMSG_SPACE(NEAR_ANSWER_FDS * sizeof(int))];
     } control;
-    struct iovec  part    = {.iov_base = answer, .iov_len = sizeof(*answer)};
+    struct iovec part = {.iov_base = answer, .iov_len = sizeof(*answer)};
     struct msghdr message = {
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
     ssize_t got;
@@ -106,13 +106,12 @@ static int near_receive(int fd, near_answer *answer, int *fds)
 
 /* One question and its answer, with as many descriptors as are wanted. A door that did not answer in time is shut: the answer to this question
  * would be taken for one to the next. */
-static int near_question(near_door *door, near_ask *ask, near_answer *answer, int *fds, uint32_t wanted,
-                         int64_t budget)
+static int near_question(near_door *door, near_ask *ask, near_answer *answer, int *fds, uint32_t wanted, int64_t budget)
 {
-    ask->magic   = NEAR_DOOR_MAGIC;
+    ask->magic = NEAR_DOOR_MAGIC;
     ask->version = NEAR_DOOR_VERSION;
     near_lock(&door->lock);
-    int     err = 0;
+    int err = 0;
     ssize_t sent;
     do
         sent = send(door->fd, ask, sizeof(*ask), MSG_NOSIGNAL);
@@ -145,9 +144,9 @@ int near_door_open(near_door *door, const char *path, uint64_t incarnation, int6
         close(fd);
         return err;
     }
-    door->fd   = fd;
+    door->fd = fd;
     door->lock = 0;
-    near_ask    ask = {.what = NEAR_ASK_JOIN, .incarnation = incarnation};
+    near_ask ask = {.what = NEAR_ASK_JOIN, .incarnation = incarnation};
     near_answer answer;
     err = near_question(door, &ask, &answer, fds, 0, budget);
     if (err != 0)
@@ -166,25 +165,25 @@ void near_door_shut(near_door *door)
     shutdown(door->fd, SHUT_RDWR); /* a child of fork may hold a copy of the descriptor */
 }
 
-int near_door_memory(near_door *door, uint32_t shard, uint64_t client, int fds[3], uint64_t *segment_bytes, uint32_t *flags,
-                     int64_t budget)
+int near_door_memory(near_door *door, uint32_t shard, uint64_t client, int fds[3], uint64_t *segment_bytes,
+                     uint32_t *flags, int64_t budget)
 {
-    near_ask    ask = {.what = NEAR_ASK_MEMORY, .shard = shard, .client = client};
+    near_ask ask = {.what = NEAR_ASK_MEMORY, .shard = shard, .client = client};
     near_answer answer;
-    int         err = near_question(door, &ask, &answer, fds, 3, budget);
+    int err = near_question(door, &ask, &answer, fds, 3, budget);
     if (err == 0) {
         *segment_bytes = answer.bytes;
-        *flags         = answer.flags;
+        *flags = answer.flags;
     }
     return err;
 }
 
 int near_door_segment(near_door *door, uint32_t shard, uint32_t number, uint32_t flags, int *fd, int64_t budget)
 {
-    near_ask    ask = {.what = NEAR_ASK_SEGMENT, .shard = shard, .number = number, .flags = flags};
+    near_ask ask = {.what = NEAR_ASK_SEGMENT, .shard = shard, .number = number, .flags = flags};
     near_answer answer;
-    int         fds[NEAR_ANSWER_FDS];
-    int         err = near_question(door, &ask, &answer, fds, 1, budget);
+    int fds[NEAR_ANSWER_FDS];
+    int err = near_question(door, &ask, &answer, fds, 1, budget);
     if (err == 0)
         *fd = fds[0];
     return err;
@@ -205,11 +204,11 @@ static int near_map(int fd, size_t bytes, void **memory)
 
 int near_lane_open(near_lane *lane, near_door *door, uint32_t shard, int wake, int64_t budget)
 {
-    near_ask    ask = {.what = NEAR_ASK_LANE, .shard = shard};
+    near_ask ask = {.what = NEAR_ASK_LANE, .shard = shard};
     near_answer answer;
-    int         fds[NEAR_ANSWER_FDS];
-    void       *memory = NULL, *bell = NULL;
-    int         err = near_question(door, &ask, &answer, fds, 3, budget);
+    int fds[NEAR_ANSWER_FDS];
+    void *memory = NULL, *bell = NULL;
+    int err = near_question(door, &ask, &answer, fds, 3, budget);
     if (err != 0)
         return err;
     err = answer.number < NEAR_LANES ? near_map(fds[0], sizeof(near_lane_memory), &memory) : EPROTO;
@@ -224,21 +223,22 @@ int near_lane_open(near_lane *lane, near_door *door, uint32_t shard, int wake, i
     if (err != 0)
         return err;
     *lane = (near_lane){.memory = memory,
-                        .bell   = bell,
-                        .door   = door,
-                        .shard  = shard,
+                        .bell = bell,
+                        .door = door,
+                        .shard = shard,
                         .number = answer.number,
-                        .wake   = wake};
+                        .wake = wake,
+                        .crowd_ns = NEAR_CROWD_NS};
     return 0;
 }
 
 int near_lane_buffer(near_lane *lane, uint64_t bytes, int64_t budget)
 {
-    near_ask    ask = {.what = NEAR_ASK_BUFFER, .shard = lane->shard, .number = lane->number, .bytes = bytes};
+    near_ask ask = {.what = NEAR_ASK_BUFFER, .shard = lane->shard, .number = lane->number, .bytes = bytes};
     near_answer answer;
-    int         fds[NEAR_ANSWER_FDS];
-    void       *memory = NULL;
-    int         err    = near_question(lane->door, &ask, &answer, fds, 1, budget);
+    int fds[NEAR_ANSWER_FDS];
+    void *memory = NULL;
+    int err = near_question(lane->door, &ask, &answer, fds, 1, budget);
     if (err != 0)
         return err;
     err = answer.bytes >= bytes && answer.bytes <= NEAR_BUFFER_MOST ? near_map(fds[0], answer.bytes, &memory) : EPROTO;
@@ -247,18 +247,18 @@ int near_lane_buffer(near_lane *lane, uint64_t bytes, int64_t budget)
         return err;
     if (lane->buffer != NULL)
         munmap(lane->buffer, lane->buffer_bytes);
-    lane->buffer       = memory;
+    lane->buffer = memory;
     lane->buffer_bytes = answer.bytes;
     return 0;
 }
 
 void near_lane_leave(near_lane *lane)
 {
-    near_ask ask = {.magic   = NEAR_DOOR_MAGIC,
+    near_ask ask = {.magic = NEAR_DOOR_MAGIC,
                     .version = NEAR_DOOR_VERSION,
-                    .what    = NEAR_ASK_LEAVE,
-                    .shard   = lane->shard,
-                    .number  = lane->number};
+                    .what = NEAR_ASK_LEAVE,
+                    .shard = lane->shard,
+                    .number = lane->number};
     near_lock(&lane->door->lock);
     send(lane->door->fd, &ask, sizeof(ask), MSG_NOSIGNAL | MSG_DONTWAIT); /* else the lane goes with the connection */
     near_unlock(&lane->door->lock);
@@ -272,6 +272,6 @@ void near_lane_close(near_lane *lane)
     if (lane->buffer != NULL)
         munmap(lane->buffer, lane->buffer_bytes);
     lane->memory = NULL;
-    lane->bell   = NULL;
+    lane->bell = NULL;
     lane->buffer = NULL;
 }

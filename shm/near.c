@@ -4,17 +4,31 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
-    NEAR_POLLS     = 300,      /* polls that every wait begins with: most replies are there by then */
-    NEAR_POLL_MORE = 3000,     /* further ones, where nobody else wants this core */
-    NEAR_CROWD_NS  = 10000000, /* for how long a waiter that lost its core sleeps instead */
+    NEAR_POLLS = 300,      /* polls that a wait begins with: most replies are there by then */
+    NEAR_POLL_MORE = 2000, /* further ones, for as long as a wake-up would take */
+    NEAR_LOST_NS =
+        20000, /* a waiter that loses its core for so long while it polls has others beside it that need the core */
+    NEAR_CROWD_MOST_NS = 64000000 /* the longest time for which it sleeps at once then */
 };
+
+uint32_t near_core(void)
+{
+    return (uint32_t)(sched_getcpu() + 1);
+}
+
+int64_t near_cpu(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
 
 int64_t near_now(void)
 {
@@ -62,7 +76,7 @@ static int near_reserve(const near_lane *lane, uint64_t bytes, near_range *range
         ;
     if (at + bytes > lane->buffer_bytes)
         return -1;
-    range->at    = (uint32_t)at;
+    range->at = (uint32_t)at;
     range->bytes = (uint32_t)bytes;
     return 0;
 }
@@ -78,22 +92,24 @@ static uint64_t near_rounded(uint64_t bytes)
 static int near_post(near_lane *lane, near_call *call)
 {
     near_range range = {0, 0};
-    uint64_t   out = near_rounded(call->out_bytes), in = near_rounded(call->in_bytes);
+    uint64_t out = near_rounded(call->out_bytes), in = near_rounded(call->in_bytes);
     if (~lane->busy == 0 || (out + in > 0 && near_reserve(lane, out + in, &range) != 0))
         return -1;
-    uint32_t   number = (uint32_t)__builtin_ctzll(~lane->busy);
-    near_slot *slot   = &lane->memory->slot[number];
+    uint32_t number = (uint32_t)__builtin_ctzll(~lane->busy), core = near_core();
+    if (core != lane->memory->core)
+        __atomic_store_n(&lane->memory->core, core, __ATOMIC_RELAXED);
+    near_slot *slot = &lane->memory->slot[number];
     slot->frame_bytes = call->frame_bytes;
-    slot->out_at      = range.at;
-    slot->in_at       = (uint32_t)(range.at + out);
-    slot->in_bytes    = (uint32_t)call->in_bytes;
+    slot->out_at = range.at;
+    slot->in_at = (uint32_t)(range.at + out);
+    slot->in_bytes = (uint32_t)call->in_bytes;
     memcpy(slot->frame, call->frame, call->frame_bytes);
     if (call->out_bytes > 0)
         memcpy(lane->buffer + range.at, call->out, call->out_bytes);
     lane->busy |= 1ULL << number;
-    lane->call[number]  = call;
+    lane->call[number] = call;
     lane->range[number] = range;
-    uint32_t position   = lane->request_at++;
+    uint32_t position = lane->request_at++;
     __atomic_store_n(&lane->memory->request[position % NEAR_SLOTS], near_entry(position, number), __ATOMIC_RELEASE);
     return 0;
 }
@@ -120,15 +136,15 @@ static int near_ready(const near_lane *lane, uint32_t *entry)
 /* C8: what the shard wrote is checked, and copied out. */
 static void near_finish(near_lane *lane, near_call *call, uint32_t number)
 {
-    near_slot *slot  = &lane->memory->slot[number];
-    uint32_t   bytes = slot->reply_bytes, received = slot->received;
-    call->outcome    = NEAR_BAD_REPLY;
+    near_slot *slot = &lane->memory->slot[number];
+    uint32_t bytes = slot->reply_bytes, received = slot->received;
+    call->outcome = NEAR_BAD_REPLY;
     if (bytes > NEAR_FRAME_BYTES)
         return;
     memcpy(call->reply, slot->reply, bytes);
     call->reply_bytes = bytes;
-    call->received    = received;
-    call->outcome     = received > call->in_bytes ? NEAR_TOO_LONG : NEAR_OK;
+    call->received = received;
+    call->outcome = received > call->in_bytes ? NEAR_TOO_LONG : NEAR_OK;
     if (call->outcome == NEAR_OK && received > 0)
         memcpy(call->in, lane->buffer + slot->in_at, received);
 }
@@ -160,26 +176,32 @@ static int near_polls(const near_lane *lane, int polls)
     return 0;
 }
 
-long near_preemptions(void)
-{
-    struct rusage r;
-    return getrusage(RUSAGE_THREAD, &r) == 0 ? r.ru_nivcsw : 0;
-}
-
 /*
- * C5: → 1 when a reply is there. A waiter polls for as long as a wake-up would take, but not where that keeps others from the core, who may be
- * the ones that it waits for: the kernel counts how often a thread lost its core although it wanted to run.
+ * C5: → 1 when a reply is there. A waiter polls for as long as a wake-up would take, unless that keeps the core from others who need it: from the shard, which
+ * says what core it runs on, or from whoever made the waiter lose its core while it polled.
  */
 static int near_poll(near_lane *lane)
 {
+    uint32_t entry, core = near_core();
+    if (near_ready(lane, &entry))
+        return 1;
+    if (core == __atomic_load_n(&lane->bell->core, __ATOMIC_RELAXED))
+        return 0;
     if (near_polls(lane, NEAR_POLLS))
         return 1;
-    if (near_now() < lane->crowded_until)
+    int64_t began = near_now();
+    if (began < lane->crowded_until)
         return 0;
-    long before = near_preemptions();
-    int  ready  = near_polls(lane, NEAR_POLL_MORE);
-    if (near_preemptions() != before)
-        lane->crowded_until = near_now() + NEAR_CROWD_NS;
+    int64_t cpu = near_cpu();
+    int ready = near_polls(lane, NEAR_POLL_MORE);
+    int64_t ended = near_now();
+    if (ended - began - (near_cpu() - cpu) <= NEAR_LOST_NS) {
+        lane->crowd_ns = NEAR_CROWD_NS;
+        return ready;
+    }
+    lane->crowded_until = ended + lane->crowd_ns;
+    if (lane->crowd_ns < NEAR_CROWD_MOST_NS)
+        lane->crowd_ns *= 2;
     return ready;
 }
 
@@ -187,7 +209,7 @@ static int near_poll(near_lane *lane)
 static int near_sleep(near_lane *lane)
 {
     uint32_t *waits = &lane->memory->waits, entry;
-    int64_t   left  = lane->deadline - near_now();
+    int64_t left = lane->deadline - near_now();
     if (__atomic_load_n(&lane->stop, __ATOMIC_RELAXED))
         return NEAR_LOST;
     if (left <= 0)
@@ -195,7 +217,7 @@ static int near_sleep(near_lane *lane)
     if (left > NEAR_NAP_NS)
         left = NEAR_NAP_NS;
     struct timespec nap = {.tv_sec = 0, .tv_nsec = left};
-    int             err = 0;
+    int err = 0;
     __atomic_store_n(waits, 1, __ATOMIC_SEQ_CST); /* F2 */
     if (!near_ready(lane, &entry)) {
         lane->sleeps++;
@@ -227,10 +249,10 @@ static void near_post_more(near_lane *lane)
 
 void near_begin(near_lane *lane, near_call *first, int64_t budget_ns)
 {
-    int64_t now    = near_now();
+    int64_t now = near_now();
     lane->deadline = budget_ns > INT64_MAX - now ? INT64_MAX : now + budget_ns;
     lane->first = lane->next = first;
-    lane->pending            = 0;
+    lane->pending = 0;
     for (near_call *call = first; call != NULL; call = call->next) {
         call->outcome = -1;
     }

@@ -15,15 +15,16 @@
 #pragma GCC visibility push(hidden)
 
 enum {
-    NEAR_SLOTS       = 64,   /* calls in flight on one lane */
+    NEAR_SLOTS = 64,         /* calls in flight on one lane */
     NEAR_FRAME_BYTES = 1024, /* header and body of a message: rpc.HeaderBytes + rpc.MaxBody */
-    NEAR_LANES       = 4096, /* lanes of one shard */
+    NEAR_LANES = 4096,       /* lanes of one shard */
     NEAR_BUFFER_MOST = 1 << 30,
-    NEAR_NAP_NS      = 20000000 /* a sleeping caller looks this often whether the daemon still lives */
+    NEAR_CROWD_NS =
+        500000, /* a waiter that lost its core while it polled sleeps at once for so long; twice as long each time that it is still so */
+    NEAR_NAP_NS = 20000000 /* a sleeping caller looks this often whether the daemon still lives */
 };
 
 #define NEAR_DOOR_MOST_NS 60000000000 /* the longest that a question at the door takes */
-
 
 /* ---- shared memory ---- */
 
@@ -34,27 +35,29 @@ typedef struct near_slot {
     uint32_t out_at; /* payload of the request in the buffer; its length is in the frame */
     uint32_t in_at;  /* room for the payload of the reply */
     uint32_t in_bytes;
-    uint8_t  frame[NEAR_FRAME_BYTES];
-    uint8_t  pad[48];
+    uint8_t frame[NEAR_FRAME_BYTES];
+    uint8_t pad[48];
     /* written by the shard */
     uint32_t reply_bytes;
     uint32_t received; /* payload of the reply at in_at */
     uint64_t reserved;
-    uint8_t  reply[NEAR_FRAME_BYTES];
-    uint8_t  reply_pad[48];
+    uint8_t reply[NEAR_FRAME_BYTES];
+    uint8_t reply_pad[48];
 } __attribute__((aligned(64))) near_slot;
 
 typedef struct near_lane_memory {
-    uint32_t  request[NEAR_SLOTS]; /* rings: (lap + 1) << 8 | slot */
-    uint32_t  reply[NEAR_SLOTS];
-    uint32_t  waits;
-    uint8_t   pad[60];
+    uint32_t request[NEAR_SLOTS]; /* rings: (lap + 1) << 8 | slot */
+    uint32_t reply[NEAR_SLOTS];
+    uint32_t waits;
+    uint32_t core; /* core of the thread that made the last call + 1; a hint, written by the client */
+    uint8_t pad[56];
     near_slot slot[NEAR_SLOTS];
 } near_lane_memory;
 
 typedef struct near_bell_memory {
     uint32_t asleep;
-    uint8_t  pad[60];
+    uint32_t core; /* core of the shard's thread + 1; a hint, written by the shard */
+    uint8_t pad[56];
     uint64_t bits[NEAR_LANES / 64];
 } near_bell_memory;
 
@@ -67,15 +70,15 @@ static inline uint32_t near_entry(uint32_t position, uint32_t slot)
 /* ---- the door ---- */
 
 enum {
-    NEAR_DOOR_MAGIC   = 0x524f4f44, /* "DOOR" */
+    NEAR_DOOR_MAGIC = 0x524f4f44, /* "DOOR" */
     NEAR_DOOR_VERSION = 1
 };
 
 enum {
-    NEAR_ASK_JOIN   = 1, /* incarnation → nothing. The first message of a connection */
-    NEAR_ASK_LANE   = 2, /* shard → number; lane, bell, wake descriptor */
+    NEAR_ASK_JOIN = 1,   /* incarnation → nothing. The first message of a connection */
+    NEAR_ASK_LANE = 2,   /* shard → number; lane, bell, wake descriptor */
     NEAR_ASK_BUFFER = 3, /* shard, number of the lane, bytes → bytes; buffer */
-    NEAR_ASK_LEAVE  = 4, /* shard, number of the lane; there is no answer */
+    NEAR_ASK_LEAVE = 4,  /* shard, number of the lane; there is no answer */
     NEAR_ASK_MEMORY = 5, /* shard, client → bytes of a segment, flags; board, records, area */
     NEAR_ASK_SEGMENT = 6 /* shard, number of the segment, flags → the segment */
 };
@@ -87,7 +90,7 @@ typedef struct near_ask {
 
 enum {
     NEAR_WRITE = 1, /* of a segment: for writing as well */
-    NEAR_HUGE  = 2  /* segments are made of huge pages */
+    NEAR_HUGE = 2   /* segments are made of huge pages */
 };
 
 enum {
@@ -101,18 +104,18 @@ typedef struct near_answer {
 } near_answer;
 
 typedef struct near_door {
-    int      fd;   /* the owner may move it elsewhere, and closes it */
+    int fd;        /* the owner may move it elsewhere, and closes it */
     uint32_t lock; /* futex: one question at a time */
 } near_door;
 
-int  near_door_open(near_door *door, const char *path, uint64_t incarnation, int64_t budget_ns);
-int  near_door_alive(const near_door *door); /* 1: the daemon has not ended the connection */
-void near_door_shut(near_door *door);        /* the daemon forgets this client; its lanes are void */
+int near_door_open(near_door *door, const char *path, uint64_t incarnation, int64_t budget_ns);
+int near_door_alive(const near_door *door); /* 1: the daemon has not ended the connection */
+void near_door_shut(near_door *door);       /* the daemon forgets this client; its lanes are void */
 
 /* The memory of a shard: descriptors of its board, its records, and the client's area there. The area is the client's until the process ends, or
  * it has said good-bye (PROTOCOL.md, 1.1). */
-int near_door_memory(near_door *door, uint32_t shard, uint64_t client, int fds[3], uint64_t *segment_bytes, uint32_t *flags,
-                     int64_t budget_ns);
+int near_door_memory(near_door *door, uint32_t shard, uint64_t client, int fds[3], uint64_t *segment_bytes,
+                     uint32_t *flags, int64_t budget_ns);
 int near_door_segment(near_door *door, uint32_t shard, uint32_t number, uint32_t flags, int *fd, int64_t budget_ns);
 
 /* ---- lanes ---- */
@@ -128,17 +131,17 @@ enum {
 /* One message and its reply. The first part is the caller's to fill, the second near_run's. */
 typedef struct near_call {
     struct near_call *next; /* calls of one near_run */
-    const void       *out;
-    void             *in;
-    uint64_t          out_bytes, in_bytes;
-    uint32_t          frame_bytes;
+    const void *out;
+    void *in;
+    uint64_t out_bytes, in_bytes;
+    uint32_t frame_bytes;
 
     uint32_t reply_bytes;
     uint64_t received;
-    int32_t  outcome;
+    int32_t outcome;
     uint32_t reserved;
-    uint8_t  frame[NEAR_FRAME_BYTES];
-    uint8_t  reply[NEAR_FRAME_BYTES];
+    uint8_t frame[NEAR_FRAME_BYTES];
+    uint8_t reply[NEAR_FRAME_BYTES];
 } near_call;
 
 typedef struct near_range {
@@ -149,30 +152,30 @@ typedef struct near_range {
 typedef struct near_lane {
     near_lane_memory *memory;
     near_bell_memory *bell;
-    uint8_t          *buffer;
-    uint64_t          buffer_bytes;
-    near_door        *door;
-    uint32_t          shard, number;
-    int               wake;
-    uint32_t          request_at, reply_at;
-    uint64_t          busy; /* slots that the shard has, as bits */
-    near_call        *call[NEAR_SLOTS]; /* of a busy slot */
-    near_range        range[NEAR_SLOTS];
-    uint32_t          stop;  /* atomic; the calls of the run in progress end with NEAR_LOST */
-    uint32_t          spent; /* a call has ended without its reply: the lane is to be left */
-    uint64_t          sleeps, wakes; /* counters */
+    uint8_t *buffer;
+    uint64_t buffer_bytes;
+    near_door *door;
+    uint32_t shard, number;
+    int wake;
+    uint32_t request_at, reply_at;
+    uint64_t busy;               /* slots that the shard has, as bits */
+    near_call *call[NEAR_SLOTS]; /* of a busy slot */
+    near_range range[NEAR_SLOTS];
+    uint32_t stop;          /* atomic; the calls of the run in progress end with NEAR_LOST */
+    uint32_t spent;         /* a call has ended without its reply: the lane is to be left */
+    uint64_t sleeps, wakes; /* counters */
 
     /* The run in progress. */
     near_call *first, *next; /* next: not posted yet */
-    uint32_t   pending;
-    int64_t    deadline;
-    int64_t    crowded_until; /* others want the core of the thread that waits */
+    uint32_t pending;
+    int64_t deadline;
+    int64_t crowded_until, crowd_ns; /* others need the core of the thread that waits */
 } near_lane;
 
 /* wake: the shard's wake descriptor, if an earlier lane has brought it, or -1. */
 int near_lane_open(near_lane *lane, near_door *door, uint32_t shard, int wake, int64_t budget_ns);
 /* Makes room for payloads of so many bytes. No call may be in flight. */
-int  near_lane_buffer(near_lane *lane, uint64_t bytes, int64_t budget_ns);
+int near_lane_buffer(near_lane *lane, uint64_t bytes, int64_t budget_ns);
 void near_lane_leave(near_lane *lane); /* gives a lane up while the door stays open, and closes it; does not wait */
 void near_lane_close(near_lane *lane); /* unmaps; the wake descriptor stays */
 /* Runs the calls to their end, for at most so long. Afterwards nothing refers to their memory. */
@@ -185,6 +188,11 @@ void near_stop(near_lane *lane); /* ends the run in progress soon; from any thre
 /* ---- both halves ---- */
 
 int64_t near_now(void); /* CLOCK_MONOTONIC, ns */
+
+/* The core that the calling thread runs on, + 1. */
+uint32_t near_core(void);
+/* How long the calling thread has run: ns. */
+int64_t near_cpu(void);
 
 /* Polls the bits of a bell up to so many times; 1: one is set. */
 int near_bell_poll(const near_bell_memory *bell, uint32_t words, uint32_t polls);

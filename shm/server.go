@@ -27,11 +27,13 @@ type Server struct {
 	bellFD  int
 	wake    int // descriptor that ends the shard's sleep; the owner's
 
-	lanes []atomic.Pointer[lane] // by number: set by the Host before the client hears of it, emptied on the shard's thread
-	words atomic.Uint32          // words of the bell that lanes have
-	peers map[uint32]*peer       // by session
-	last  uint32                 // session
-	free  []*request
+	lanes   []atomic.Pointer[lane] // by number: set by the Host before the client hears of it, emptied on the shard's thread
+	words   atomic.Uint32          // words of the bell that lanes have
+	peers   map[uint32]*peer       // by session
+	last    uint32                 // session
+	free    []*request
+	core    uint32 // of the shard's thread, + 1
+	besides bool   // see Crowded
 
 	mu      sync.Mutex
 	next    uint32   // guarded by mu: lane number that was never given out
@@ -123,6 +125,7 @@ func sharedMemory(name string, bytes int) (fd int, memory []byte, err error) {
 // Poll serves the requests that have come. It looks for them up to polls times (D1); busy: there were some.
 func (s *Server) Poll(polls int) (busy bool) {
 	words := s.words.Load()
+	s.besides = false
 	if words == 0 || C.near_bell_poll(s.bell, C.uint32_t(words), C.uint32_t(polls)) == 0 {
 		return false
 	}
@@ -131,6 +134,7 @@ func (s *Server) Poll(polls int) (busy bool) {
 		if atomic.LoadUint64(word) == 0 {
 			continue
 		}
+		s.showCore()
 		for set := atomic.SwapUint64(word, 0); set != 0; set &= set - 1 { // F3
 			if l := s.lanes[i*64+uint32(bits.TrailingZeros64(set))].Load(); l != nil {
 				s.serveLane(l)
@@ -139,6 +143,17 @@ func (s *Server) Poll(polls int) (busy bool) {
 	}
 	return true
 }
+
+// showCore tells clients what core the shard's thread runs on.
+func (s *Server) showCore() {
+	if core := uint32(C.near_core()); core != s.core {
+		s.core = core
+		atomic.StoreUint32((*uint32)(unsafe.Pointer(&s.bell.core)), core)
+	}
+}
+
+// Crowded reports whether a client that was served last runs on the shard's own core, and gets it back only when the shard sleeps.
+func (s *Server) Crowded() bool { return s.besides }
 
 // Arm says that the shard is about to sleep (D6); false: there are requests.
 func (s *Server) Arm() bool {
@@ -451,6 +466,9 @@ func (r *request) answer(status rpc.Status, errno uint32, body, bulk []byte) {
 	entry := (*uint32)(unsafe.Pointer(&l.memory.reply[l.replyAt%C.NEAR_SLOTS]))
 	atomic.StoreUint32(entry, entryOf(l.replyAt, r.slot)) // F4
 	l.replyAt++
+	if atomic.LoadUint32((*uint32)(unsafe.Pointer(&l.memory.core))) == s.core {
+		s.besides = true
+	}
 	if waits := (*uint32)(unsafe.Pointer(&l.memory.waits)); atomic.LoadUint32(waits) == 1 && atomic.SwapUint32(waits, 0) == 1 {
 		s.stats.Wakes++
 		C.near_wake_futex((*C.uint32_t)(unsafe.Pointer(waits)))

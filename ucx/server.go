@@ -100,6 +100,9 @@ func (s *Server) Disarm() {}
 // FD implements loop.Source: the worker's event descriptor.
 func (s *Server) FD() int { return int(s.c.worker.event_fd) }
 
+// Crowded is false: who waits runs on another machine.
+func (s *Server) Crowded() bool { return false }
+
 // Flush implements loop.Source, and serves the service: in the midst of a batch replies wait for the requests that are still to be served.
 func (s *Server) Flush() {
 	if s.waiting == 0 {

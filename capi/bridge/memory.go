@@ -16,7 +16,7 @@ const hugePage = 2 << 20
 
 // memoryTable is the memory that MemAlloc has handed out. It outlives sessions, so that the application can free it when it likes.
 type memoryTable struct {
-	mu     sync.Mutex
+	mu       sync.Mutex
 	mappings map[uintptr][]byte // by the address that the application knows
 }
 

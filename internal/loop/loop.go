@@ -27,14 +27,19 @@ type Source interface {
 	FD() int
 	// Flush sends answers that were held back.
 	Flush()
+	// Crowded reports whether somebody that waits for this source needs the core of the loop's thread.
+	Crowded() bool
 }
 
 // How long the loop polls with nothing to do before it sleeps: a client that waits for answers one after the other comes back sooner than a sleeper
-// can be woken. It does so only where nobody else wants its core.
+// can be woken. It does so only where nobody else needs its core.
 const (
 	pollsAtOnce = 100
 	pollFor     = 50 * time.Microsecond
-	crowdedFor  = 10 * time.Millisecond // for so long it sleeps at once, after it lost its core while it polled
+	lostAtMost  = 20 * time.Microsecond // of its core, while it polls
+	// After it lost more it sleeps at once, for so long the first time, and twice as long each time that it is still so.
+	crowdedFor  = 500 * time.Microsecond
+	crowdedMost = 64 * time.Millisecond
 )
 
 // Loop implements rpc.Loop.
@@ -45,8 +50,9 @@ type Loop struct {
 	asleep  atomic.Bool
 	sleeps  atomic.Uint64
 
-	preempted    int64     // how often the thread had lost its core at the last look
-	crowdedUntil time.Time // others want it
+	crowdedUntil time.Time // others need the core
+	crowdedFor   time.Duration
+	cores        cores
 
 	mu       sync.Mutex // guards what follows
 	queue    []func()
@@ -62,13 +68,13 @@ func New() (*Loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Loop{wake: fd}, nil
+	return &Loop{wake: fd, crowdedFor: crowdedFor}, nil
 }
 
 // Wake is a descriptor that ends the loop's sleep when 1 is written to it (eventfd(2)).
 func (l *Loop) Wake() int { return l.wake }
 
-// Run serves on the calling goroutine until Stop.
+// Run serves on the calling goroutine until Stop. The first source is the one that a quick answer matters most to.
 func (l *Loop) Run(service rpc.Service, sources ...Source) {
 	l.mu.Lock()
 	if l.running || l.ended {
@@ -90,23 +96,21 @@ func (l *Loop) Run(service rpc.Service, sources ...Source) {
 
 // turn serves until there has been nothing to do for a while, and then sleeps; false: the loop is to end.
 func (l *Loop) turn() bool {
-	var idleSince time.Time
-	for rounds := 0; ; rounds++ {
+	var idle idleness
+	for {
 		if l.queued.Load() && !l.runSubmitted() {
 			return false
 		}
 		busy := l.poll(pollsAtOnce)
 		waits := l.poller != nil && l.poller.Poll()
-		switch {
-		case busy || l.queued.Load():
-			idleSince = time.Time{}
-			continue
-		case idleSince.IsZero():
-			idleSince = time.Now()
-			if !l.crowded(idleSince) {
+		if busy || l.queued.Load() {
+			idle.since = time.Time{}
+			if !l.crowded() {
+				l.cores.apart()
 				continue
 			}
-		case time.Since(idleSince) < pollFor:
+			l.cores.together()
+		} else if l.stays(&idle) {
 			continue
 		}
 		l.sleep(waits)
@@ -114,30 +118,57 @@ func (l *Loop) turn() bool {
 	}
 }
 
-// crowded reports whether others want the core of this thread: it lost the core lately although it wanted to run. The kernel counts that.
-func (l *Loop) crowded(now time.Time) bool {
-	if now.Before(l.crowdedUntil) {
+// idleness is a time with nothing to do.
+type idleness struct {
+	since time.Time
+	ran   time.Duration // of the thread, until then
+}
+
+// stays reports whether it is worth polling on. A thread that loses its core while it polls has others beside it who need the core.
+func (l *Loop) stays(idle *idleness) bool {
+	now := time.Now()
+	if idle.since.IsZero() {
+		*idle = idleness{now, threadTime()}
+		return !now.Before(l.crowdedUntil)
+	}
+	took := now.Sub(idle.since)
+	if took < pollFor {
 		return true
 	}
-	var usage unix.Rusage
-	if unix.Getrusage(unix.RUSAGE_THREAD, &usage) == nil && usage.Nivcsw != l.preempted {
-		l.preempted = usage.Nivcsw
-		l.crowdedUntil = now.Add(crowdedFor)
-		return true
+	if took-(threadTime()-idle.ran) <= lostAtMost {
+		l.crowdedFor = crowdedFor
+		return false
+	}
+	l.crowdedUntil = now.Add(l.crowdedFor)
+	l.crowdedFor = min(2*l.crowdedFor, crowdedMost)
+	return false
+}
+
+// threadTime is how long the calling thread has run.
+func threadTime() time.Duration {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t) // it cannot fail
+	return time.Duration(t.Nano())
+}
+
+// crowded reports whether somebody that was served needs the core.
+func (l *Loop) crowded() bool {
+	for _, s := range l.sources {
+		if s.Crowded() {
+			return true
+		}
 	}
 	return false
 }
 
-// poll looks at all sources. With one source the polls are its own, else each is looked at in turn.
+// poll looks at all sources: at the first one so many times, at each of the others once.
 func (l *Loop) poll(polls int) (busy bool) {
-	if len(l.sources) > 1 {
-		polls = 1
-	}
 	for _, s := range l.sources {
 		if s.Poll(polls) {
 			s.Flush()
 			busy = true
 		}
+		polls = 1
 	}
 	return busy
 }
