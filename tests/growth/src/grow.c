@@ -11,7 +11,9 @@
 #include <string.h>
 #include <sys/uio.h>
 
-enum { LOOK = 4 << 20 };
+enum {
+    LOOK = 4 << 20
+};
 
 static int failed(const char *what, long code)
 {
