@@ -185,7 +185,7 @@ var keys = []Key{
 		field: func(c *Config) any { return &c.RPC.SelfTest }},
 
 	{Name: "ucx.tls", Type: String,
-		Doc:   `Transports that UCX may use (its UCX_TLS), e.g. "tcp,self". Empty: its choice.`,
+		Doc:   `Transports that UCX may use (its UCX_TLS), e.g. "tcp,self". Empty: its choice, without shared memory.`,
 		field: func(c *Config) any { return &c.UCX.TLS }},
 	{Name: "ucx.net_devices", Type: String,
 		Doc:   `Network devices that UCX may use (its UCX_NET_DEVICES). Empty: its choice.`,

@@ -1,12 +1,17 @@
 /* The UCX context of the process. */
 #include "bfs.h"
 
+#include <stdlib.h>
+
 ucs_status_t bfs_context_open(bfs_context *context, const char *transports, const char *devices, uint32_t endpoints)
 {
     ucp_config_t *config;
     ucs_status_t  status = ucx.ucp_config_read(NULL, NULL, &config);
     if (status != UCS_OK)
         return status;
+    /* Nothing is sent inside a machine: UCX would keep segments of shared memory, which stay when a process is killed. */
+    if (transports[0] == 0 && getenv("UCX_TLS") == NULL)
+        transports = "^shm";
     if (transports[0] != 0)
         status = ucx.ucp_config_modify(config, "TLS", transports);
     if (status == UCS_OK && devices[0] != 0)

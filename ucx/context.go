@@ -36,7 +36,7 @@ const (
 
 // Config holds the few settings of UCX and of waiting. The zero value of each field is its default.
 type Config struct {
-	Transports string // as UCX_TLS: "tcp", "shm,tcp", …; empty: UCX's choice (or the environment's)
+	Transports string // as UCX_TLS: "tcp", "shm,tcp", …; empty: the environment's, or UCX's choice but for shared memory
 	NetDevices string // as UCX_NET_DEVICES; empty: all
 
 	// RendezvousBytes: payloads of at least so many bytes are moved by rendezvous, smaller ones inside the message.
