@@ -53,7 +53,8 @@ type runningShard struct {
 	parts  shardParts
 	loop   *loop.Loop
 	near   *shm.Server
-	far    *ucx.Server // nil: no other machine reaches this one
+	far    *ucx.Server
+	runs   bool // the loop does, or did
 }
 
 // StartDaemon starts the shards of this node and publishes it. It returns when the node is ready to serve; the other nodes of the
@@ -210,6 +211,7 @@ const drainAtMost = time.Second
 
 // run starts the thread of a shard.
 func (d *Daemon) run(s *runningShard) {
+	s.runs = true
 	d.loopsEnded.Add(1)
 	go func() {
 		defer d.loopsEnded.Done()
@@ -320,7 +322,9 @@ func (d *Daemon) stop() {
 			d.stopErr = public.Withdraw()
 		}
 		for _, s := range d.shards {
-			s.Shard.Stop()
+			if s.runs {
+				s.Shard.Stop()
+			}
 		}
 		if d.host != nil {
 			d.host.Close()
