@@ -21,6 +21,7 @@ static const struct {
     {EFAULT, "NULL or an impossible address"},
     {EFBIG, "beyond the largest file"},
     {EHOSTUNREACH, "a node cannot be reached"},
+    {ENOPKG, "UCX, which reaches other machines, is not installed"},
     {EINTR, "interrupted by a signal"},
     {EINVAL, "invalid argument"},
     {EIO, "input/output error"},

@@ -60,7 +60,7 @@
  * Errors of every call. Besides what its "Errors" line names, each call that needs a session (all but
  * benchfs_init, benchfs_version, benchfs_strerror and benchfs_last_error) can return these:
  *   [any]     ENOTCONN (benchfs_init has not been called, or benchfs_finalize has), ECHILD (see Fork), EIO,
- *             and where it blocks: ETIMEDOUT, EHOSTUNREACH, ECONNREFUSED, ESTALE, EPROTO, ENOMEM.
+ *             and where it blocks: ETIMEDOUT, EHOSTUNREACH, ECONNREFUSED, ESTALE, EPROTO, ENOMEM, ENOPKG.
  * And where the line says so:
  *   [path]    EFAULT (NULL), ENOENT (also: ""), ENOTDIR, EACCES, ELOOP, ENAMETOOLONG.
  *   [handle]  EBADF (see Handles).

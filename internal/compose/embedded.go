@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/pkg/errors"
+	"go.uber.org/multierr"
 
 	"github.com/benchfs/benchfs/config"
 	"github.com/benchfs/benchfs/core/client"
@@ -75,6 +77,16 @@ func inProcess(cfg *config.Config, p Process, nodes uint32, ends *closers) (*cli
 			return nil, err
 		}
 	}
+	lent := make([]atomic.Bool, nodes) // to the client, which closes it
+	ends.add(func() error {
+		var err error
+		for i, m := range memories {
+			if m != nil && !lent[i].Load() {
+				err = multierr.Append(err, m.Close())
+			}
+		}
+		return err
+	})
 	transports := make([]rpc.Transport, cfg.Client.Workers)
 	for i := range transports {
 		transports[i] = network.Transport()
@@ -85,6 +97,7 @@ func inProcess(cfg *config.Config, p Process, nodes uint32, ends *closers) (*cli
 			if memories[shard] == nil {
 				return nil, syscall.EOPNOTSUPP
 			}
+			lent[shard].Store(true)
 			return memories[shard], nil
 		},
 	})
