@@ -100,5 +100,7 @@ func TestNonsenseInALane(t *testing.T) {
 		}
 		_ = bad.Close()
 	}
-	t.Logf("%+v", s.stats)
+	counted := make(chan ServerStats, 1)
+	l.Submit(func() { counted <- s.Stats() })
+	t.Logf("%+v", <-counted)
 }
