@@ -121,7 +121,6 @@ static void near_ring(near_lane *lane)
     if (__atomic_load_n(&lane->bell->asleep, __ATOMIC_SEQ_CST) == 0)
         return;
     uint64_t one = 1;
-    lane->wakes++;
     while (write(lane->wake, &one, sizeof(one)) < 0 && errno == EINTR)
         ;
 }
@@ -219,10 +218,8 @@ static int near_sleep(near_lane *lane)
     struct timespec nap = {.tv_sec = 0, .tv_nsec = left};
     int err = 0;
     __atomic_store_n(waits, 1, __ATOMIC_SEQ_CST); /* F2 */
-    if (!near_ready(lane, &entry)) {
-        lane->sleeps++;
+    if (!near_ready(lane, &entry))
         err = syscall(SYS_futex, waits, FUTEX_WAIT, 1, &nap, NULL, 0) < 0 ? errno : 0;
-    }
     __atomic_store_n(waits, 0, __ATOMIC_RELAXED);
     return err == ETIMEDOUT && !near_door_alive(lane->door) ? NEAR_LOST : NEAR_OK;
 }

@@ -161,9 +161,8 @@ typedef struct near_lane {
     uint64_t busy;               /* slots that the shard has, as bits */
     near_call *call[NEAR_SLOTS]; /* of a busy slot */
     near_range range[NEAR_SLOTS];
-    uint32_t stop;          /* atomic; the calls of the run in progress end with NEAR_LOST */
-    uint32_t spent;         /* a call has ended without its reply: the lane is to be left */
-    uint64_t sleeps, wakes; /* counters */
+    uint32_t stop;  /* atomic; the calls of the run in progress end with NEAR_LOST */
+    uint32_t spent; /* a call has ended without its reply: the lane is to be left */
 
     /* The run in progress. */
     near_call *first, *next; /* next: not posted yet */

@@ -136,6 +136,7 @@ func (d *Daemon) start(ctx context.Context) error {
 
 // connectPeers prepares the connections to the other shards; they are made on first use.
 func (d *Daemon) connectPeers(network *network, secret, host string) error {
+	t := network.transport()
 	id, err := identity(d.cfg, d.record.Epoch, secret, host)
 	if err != nil {
 		return err
@@ -145,7 +146,7 @@ func (d *Daemon) connectPeers(network *network, secret, host string) error {
 		if d.cfg.Cluster.RegistryDir != "" {
 			return registry.Read(d.cfg.Cluster.RegistryDir)
 		}
-		return dir.describeAll(ctx, network)
+		return dir.describeAll(ctx, t)
 	}
 	resolve := func(ctx context.Context, peer rpc.PeerID, refresh bool) (rpc.Target, error) {
 		dir.mu.Lock()
@@ -153,7 +154,7 @@ func (d *Daemon) connectPeers(network *network, secret, host string) error {
 		dir.mu.Unlock()
 		return dir.resolve(ctx, peer, refresh || !known)
 	}
-	d.peers = rpc.NewPool(network.transport(), rpc.PoolOptions{
+	d.peers = rpc.NewPool(t, rpc.PoolOptions{
 		Identity: id, Resolve: resolve, ConnectTimeout: d.cfg.RPC.ConnectTimeout, Policy: policy(d.cfg), SelfTest: false,
 	})
 	d.ends.add(d.peers.CloseAll)
@@ -181,9 +182,7 @@ func (d *Daemon) startShard(network *network, m *layout.Map, number uint32, secr
 		Meta: parts.meta, Store: parts.store, Peers: d.peers, Describe: d.describe,
 		Grace: d.cfg.Session.Grace, Log: d.log, Build: Build,
 	}
-	if parts.board != nil {
-		options.Board = parts.board
-	}
+	parts.share(&options)
 	shard := &runningShard{Shard: server.New(options), number: number, parts: parts}
 	if shard.loop, err = loop.New(); err != nil {
 		return err

@@ -16,8 +16,7 @@ const describeBytes = 256 << 10
 
 // describeAll asks the daemons of a static list who they are, each over its socket address. One that does not answer is
 // an error that names it.
-func (d *directory) describeAll(ctx context.Context, n *network) ([]registry.Record, error) {
-	t := n.transport()
+func (d *directory) describeAll(ctx context.Context, t rpc.Transport) ([]registry.Record, error) {
 	id, err := identity(d.cfg, 0, d.secret, d.host)
 	if err != nil {
 		return nil, err

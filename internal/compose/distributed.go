@@ -108,7 +108,8 @@ func openDirectory(cfg *config.Config, network *network, deadline time.Time) (*d
 		return d, nil
 	}
 	d.secret = cfg.Cluster.Secret
-	d.ask = func(ctx context.Context) ([]registry.Record, error) { return d.describeAll(ctx, network) }
+	t := network.transport()
+	d.ask = func(ctx context.Context) ([]registry.Record, error) { return d.describeAll(ctx, t) }
 	if d.records, err = d.ask(rpc.WithDeadline(context.Background(), deadline)); err != nil {
 		return nil, err
 	}

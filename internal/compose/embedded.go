@@ -118,9 +118,7 @@ func attachShard(cfg *config.Config, p Process, network *inproc.Network, o serve
 	if memory, err = parts.openOwnMemory(cfg, o.Incarnation, client); err != nil {
 		return nil, err
 	}
-	if parts.board != nil {
-		o.Board = parts.board
-	}
+	parts.share(&o)
 	parts.meta.SweepOrphans() // whoever had them open was the process before this one: nobody comes back
 	o.Meta, o.Store, o.ChunkBits = parts.meta, parts.store, lay.ChunkBits
 	shard := server.New(o)

@@ -14,6 +14,7 @@ import (
 	"github.com/benchfs/benchfs/config"
 	"github.com/benchfs/benchfs/core/client"
 	"github.com/benchfs/benchfs/core/layout"
+	"github.com/benchfs/benchfs/core/server"
 	"github.com/benchfs/benchfs/internal/wal"
 	"github.com/benchfs/benchfs/meta"
 	"github.com/benchfs/benchfs/shm"
@@ -50,6 +51,13 @@ func (p *shardParts) openBoard(cfg *config.Config, shard uint32, incarnation uin
 		return errors.Wrapf(err, "board of shard %d", shard)
 	}
 	return nil
+}
+
+// share tells a shard's options about the board.
+func (p *shardParts) share(o *server.Options) {
+	if p.board != nil {
+		o.Board = p.board
+	}
 }
 
 // lend completes what the door gives out of a shard's memory.

@@ -75,15 +75,6 @@ func Publish(dir string, r Record) (*Publication, error) {
 	return p, nil
 }
 
-// Update replaces the record, as atomically as Publish put it there.
-func (p *Publication) Update(r Record) error {
-	text, err := json.Marshal(r)
-	if err != nil {
-		return errors.Wrap(err, "registry record")
-	}
-	return writeAtomic(recordPath(p.dir, p.node), append(text, '\n'), syscall.Rename)
-}
-
 func (p *Publication) publish(r Record) error {
 	if err := lock(p.lockFD); err != nil {
 		if err == syscall.EAGAIN || err == syscall.EACCES {
@@ -94,7 +85,11 @@ func (p *Publication) publish(r Record) error {
 	if err := p.sweep(); err != nil {
 		return err
 	}
-	return p.Update(r)
+	text, err := json.Marshal(r)
+	if err != nil {
+		return errors.Wrap(err, "registry record")
+	}
+	return writeAtomic(recordPath(p.dir, p.node), append(text, '\n'), syscall.Rename)
 }
 
 // publisher names the process behind a record, for messages.
